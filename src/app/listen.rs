@@ -1,0 +1,112 @@
+//! `listen`: binds first, then runs until it is told to stop, then lets what is under way finish.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::state::{StateError, StateFolder};
+use crate::bus::Bus;
+use crate::contract::WireNames;
+use crate::forward::{self, Forward};
+use crate::model::{Clock, Update};
+use crate::pipeline::Pipeline;
+use crate::serve::Listener;
+use crate::sources::ingress::{self, Ingress};
+use crate::store::{Store, StoreError};
+
+/// How long deliveries that are under way may take to finish after the end was asked for.
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// Everything that `listen` needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes any.
+    pub address: SocketAddr,
+    /// How requests are taken.
+    pub ingress: ingress::Settings,
+    /// How requests are handed over.
+    pub forward: forward::Settings,
+    /// How many requests are handed over at a time.
+    pub parallel: usize,
+}
+
+/// A `listen` that is bound and has its store open.
+pub struct Listen {
+    listener: Listener,
+    ingress: Ingress,
+    store: Store,
+    bus: Bus,
+    deliveries: TaskTracker,
+    connections: TaskTracker,
+}
+
+/// Why `listen` cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The port is not to be had.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The store is not to be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state folder is not to be had.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl Listen {
+    /// Opens the store and binds the port; nothing is accepted yet.
+    pub async fn bind(
+        settings: Settings,
+        folder: &StateFolder,
+        names: WireNames,
+        clock: Clock,
+    ) -> Result<Self, ListenError> {
+        let address = settings.address;
+        let listener =
+            Listener::bind(address).await.map_err(|source| ListenError::Bind { address, source })?;
+        folder.ensure()?;
+        let store = Store::open(folder.path())?;
+        let (deliveries, connections, bus) = (TaskTracker::new(), TaskTracker::new(), Bus::new());
+        let forward = Forward::new(settings.forward, clock.clone(), connections.clone());
+        let pipeline =
+            Pipeline::new(store.clone(), forward, bus.clone(), settings.parallel, deliveries.clone());
+        let ingress = Ingress::new(settings.ingress, names, pipeline, bus.clone(), clock);
+        Ok(Self { listener, ingress, store, bus, deliveries, connections })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Hears every update from now on; the channel closes when `run` has ended.
+    pub fn subscribe(&self) -> broadcast::Receiver<Update> {
+        self.bus.subscribe()
+    }
+
+    /// Serves until `stop` is cancelled, waits at most [`GRACE`] for what is under way, and closes the store.
+    pub async fn run(self, stop: CancellationToken) {
+        let ingress = self.ingress;
+        let service = move |arrived| ingress.clone().receive(arrived);
+        self.listener.serve(service, stop, self.connections.clone()).await;
+        self.connections.close();
+        self.deliveries.close();
+        let under_way = async {
+            self.deliveries.wait().await;
+            self.connections.wait().await;
+        };
+        // Whoever is not ready by now is cut off; deliveries are recorded already.
+        drop(tokio::time::timeout(GRACE, under_way).await);
+        self.store.close().await;
+    }
+}

@@ -1,0 +1,250 @@
+//! The state folder of a project: who may read it, the one file of secrets, the running `listen`.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Clock, Secret};
+
+/// The file of secrets, mode 0600: the only place on disk that holds one.
+const SECRETS: &str = "secrets.json";
+/// Says where the running `listen` is; locked as long as it runs.
+const LISTEN: &str = "listen.json";
+/// Locked while the file of secrets changes.
+const LOCK: &str = "lock";
+
+/// A project's state folder.
+#[derive(Clone, Debug)]
+pub struct StateFolder(PathBuf);
+
+/// Something wrong with the state folder.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A link or a special file stands where one of ours belongs.
+    #[error("{} is not {expected}; it is left alone", .path.display())]
+    NotOurs {
+        /// What it is.
+        path: PathBuf,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A file of ours that does not say what it must.
+    #[error("{} is damaged: {reason}", .path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// How.
+        reason: String,
+    },
+}
+
+/// A `listen` that runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Running {
+    /// Its process, for people: it is never used to signal it.
+    pub pid: u32,
+    /// The URL of its ingress.
+    pub ingress: String,
+    /// Where it forwards to.
+    pub forward: Option<String>,
+}
+
+/// Keeps a `listen` known as running until dropped.
+#[derive(Debug)]
+pub struct Registration {
+    folder: StateFolder,
+    file: File,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Secrets {
+    /// The secret that was generated for the project.
+    project: Option<String>,
+    /// What the running `listen` uses.
+    listen: Option<ListenSecrets>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ListenSecrets {
+    secret: String,
+    token: String,
+}
+
+impl StateFolder {
+    /// The folder at `path`, whether it is there yet or not.
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Makes the folder when it is not there: mode 0700, ignored by git. Whoever writes into it calls this first;
+    /// a command that only reads leaves no trace.
+    pub fn ensure(&self) -> Result<(), StateError> {
+        let path = &self.0;
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => return Err(StateError::NotOurs { path: path.clone(), expected: "a folder" }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fault("look at", path)(error)),
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fault("make", path))?;
+        let ignore = path.join(".gitignore");
+        fs::write(&ignore, "*\n").map_err(fault("write", &ignore))
+    }
+
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The secret that was generated for this project; the first call generates it.
+    pub fn project_secret(&self, clock: &Clock) -> Result<Secret, StateError> {
+        if let Some(secret) = self.read_secrets()?.project {
+            return Ok(Secret::new(secret));
+        }
+        self.change_secrets(|secrets| {
+            Secret::new(secrets.project.get_or_insert_with(|| new_secret(clock).expose().to_owned()).clone())
+        })
+    }
+
+    /// Generates another secret for this project.
+    pub fn renew_project_secret(&self, clock: &Clock) -> Result<Secret, StateError> {
+        let secret = new_secret(clock);
+        self.change_secrets(|secrets| secrets.project = Some(secret.expose().to_owned()))?;
+        Ok(secret)
+    }
+
+    /// The running `listen` of this project, its secret and its token.
+    pub fn running(&self) -> Result<Option<(Running, Secret, Secret)>, StateError> {
+        let path = self.0.join(LISTEN);
+        let mut file = match open_own(&path, OpenOptions::new().read(true)) {
+            Ok(file) => file,
+            Err(StateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        // Whoever can lock it proves that nobody runs: the lock goes with the process, however that ended.
+        if file.try_lock_shared().is_ok() {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(fault("read", &path))?;
+        let secrets = self.read_secrets()?.listen;
+        Ok(serde_json::from_str(&text)
+            .ok()
+            .zip(secrets)
+            .map(|(running, secrets)| (running, Secret::new(secrets.secret), Secret::new(secrets.token))))
+    }
+
+    /// Makes a `listen` known; `None` when another one of this project is.
+    pub fn register(
+        &self,
+        running: &Running,
+        secret: &Secret,
+        token: &Secret,
+    ) -> Result<Option<Registration>, StateError> {
+        self.ensure()?;
+        let path = self.0.join(LISTEN);
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let mut file = open_own(&path, &options)?;
+        if file.try_lock().is_err() {
+            return Ok(None);
+        }
+        let (secret, token) = (secret.expose().to_owned(), token.expose().to_owned());
+        self.change_secrets(|secrets| secrets.listen = Some(ListenSecrets { secret, token }))?;
+        let text = serde_json::to_string(running).unwrap_or_default();
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .map_err(fault("write", &path))?;
+        Ok(Some(Registration { folder: self.clone(), file }))
+    }
+
+    fn read_secrets(&self) -> Result<Secrets, StateError> {
+        let path = self.0.join(SECRETS);
+        let mut file = match open_own(&path, OpenOptions::new().read(true)) {
+            Ok(file) => file,
+            Err(StateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(Secrets::default());
+            }
+            Err(error) => return Err(error),
+        };
+        let mode = file.metadata().map_err(fault("look at", &path))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(fault("protect", &path))?;
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(fault("read", &path))?;
+        // serde's message would quote what it found, which may be a secret.
+        serde_json::from_str(&text).map_err(|error| StateError::Damaged {
+            path,
+            reason: format!(
+                "no secrets can be read from it (line {}, column {})",
+                error.line(),
+                error.column()
+            ),
+        })
+    }
+
+    /// Changes the file of secrets, one process at a time, so that it is always whole.
+    fn change_secrets<T>(&self, change: impl FnOnce(&mut Secrets) -> T) -> Result<T, StateError> {
+        self.ensure()?;
+        let lock_path = self.0.join(LOCK);
+        let options = OpenOptions::new().write(true).create(true).truncate(false).clone();
+        let lock = open_own(&lock_path, &options)?;
+        lock.lock().map_err(fault("lock", &lock_path))?;
+        let mut secrets = self.read_secrets()?;
+        let result = change(&mut secrets);
+        let path = self.0.join(SECRETS);
+        let text = serde_json::to_string_pretty(&secrets).unwrap_or_default();
+        // Temporary files are made with mode 0600.
+        let mut file = tempfile::NamedTempFile::new_in(&self.0).map_err(fault("write in", &self.0))?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(fault("write", &path))?;
+        file.persist(&path).map_err(|error| fault("write", &path)(error.error))?;
+        Ok(result)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // A listen that ends leaves nothing behind; what cannot be cleaned is void anyway once the lock is gone.
+        drop(self.folder.change_secrets(|secrets| secrets.listen = None));
+        drop(self.file.set_len(0));
+    }
+}
+
+/// A new secret: 256 random bits in the `whsec_` form, which every contract accepts and `v2` demands.
+pub fn new_secret(clock: &Clock) -> Secret {
+    Secret::new(format!("whsec_{}", STANDARD.encode(clock.random_bytes::<32>())))
+}
+
+/// Opens a file of ours: a regular one, never through a link, for our user only when it is made.
+fn open_own(path: &Path, options: &OpenOptions) -> Result<File, StateError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(StateError::NotOurs { path: path.to_owned(), expected: "a regular file" })
+        }
+        _ => options.clone().mode(0o600).open(path).map_err(fault("open", path)),
+    }
+}
+
+fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+    move |source| StateError::Io { action, path: path.to_owned(), source }
+}

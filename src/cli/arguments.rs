@@ -1,0 +1,168 @@
+//! Arguments that several commands share, and how they are read.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::SignedDuration;
+
+use super::Session;
+use super::report::Usage;
+use crate::app::secret::{self, ChosenSecret, Given, SecretError};
+use crate::json::{Json, Path};
+use crate::model::Secret;
+use crate::sources::compose::Patch;
+
+/// `--secret`.
+#[derive(Clone, Debug, Args)]
+pub struct SecretArgs {
+    /// The signing secret [default: MBAAS_DEV_SECRET, else `secret` of webhook_config.json, else one generated
+    /// for this project]
+    #[arg(long, value_name = "SECRET")]
+    secret: Option<Secret>,
+}
+
+impl SecretArgs {
+    /// A flag and the environment are told apart: they count differently while a `listen` runs.
+    fn given(&self, session: &Session) -> Given {
+        let environment = (session.environment)("MBAAS_DEV_SECRET").map(Secret::new);
+        Given { flag: self.secret.clone(), environment }
+    }
+
+    /// The secret of a new `listen`.
+    pub fn choose(&self, session: &Session) -> Result<ChosenSecret, SecretError> {
+        secret::choose(&self.given(session), &session.state, &session.config, &session.clock)
+    }
+
+    /// The secret of a command that works beside the `listen` that may be running.
+    pub fn choose_beside(&self, session: &Session) -> Result<ChosenSecret, SecretError> {
+        let running = session.state.running()?.map(|(_, secret, _)| secret);
+        secret::choose_beside(
+            running.as_ref(),
+            &self.given(session),
+            &session.state,
+            &session.config,
+            &session.clock,
+        )
+    }
+}
+
+/// Edits of a body.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PatchArgs {
+    /// Set a field to a JSON value: data.error='"access_denied"', data.transcript[0].offset=2
+    #[arg(long, value_name = "PATH=JSON")]
+    set: Vec<String>,
+    /// Set a field to a text: data.message='No such meeting'
+    #[arg(long, value_name = "PATH=TEXT")]
+    set_string: Vec<String>,
+    /// Take a field away: data.mp4
+    #[arg(long, value_name = "PATH")]
+    unset: Vec<String>,
+}
+
+impl PatchArgs {
+    /// The edits: what is set as JSON, then what is set as text, then what is taken away.
+    pub fn patches(&self) -> anyhow::Result<Vec<Patch>> {
+        let set = self.set.iter().map(|text| {
+            let (path, value) = assignment("--set", text)?;
+            let value = Json::parse(value.as_bytes()).map_err(|error| {
+                let hint = "a text needs its quotes ('\"text\"'), or --set-string";
+                Usage::new(format!("--set {text}: the value is not JSON: {error}"), hint)
+            })?;
+            Ok(Patch::Set(path, value))
+        });
+        let set_string = self.set_string.iter().map(|text| {
+            let (path, value) = assignment("--set-string", text)?;
+            Ok(Patch::Set(path, Json::string(value)))
+        });
+        let unset = self.unset.iter().map(|text| Ok(Patch::Unset(path("--unset", text)?)));
+        set.chain(set_string).chain(unset).collect()
+    }
+}
+
+/// Splits at the first `=` that leaves a path on its left.
+fn assignment<'a>(flag: &str, text: &'a str) -> Result<(Path, &'a str), Usage> {
+    let splits = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
+    let mut first = None;
+    for (left, value) in splits {
+        match Path::from_str(left) {
+            Ok(path) => return Ok((path, value)),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(match first {
+        Some(error) => Usage::new(format!("{flag} {text}: {error}"), ""),
+        None => Usage::new(format!("{flag} {text}: there is no `=` between path and value"), ""),
+    })
+}
+
+fn path(flag: &str, text: &str) -> Result<Path, Usage> {
+    Path::from_str(text).map_err(|error| Usage::new(format!("{flag} {text}: {error}"), ""))
+}
+
+/// A time limit: `30s`, `1m 30s`, a plain number of seconds, and `0` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimit(pub Option<Duration>);
+
+impl FromStr for TimeLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let duration = duration(text)?;
+        Ok(Self((!duration.is_zero()).then_some(duration)))
+    }
+}
+
+/// A duration: `10m`, `1h 30m`, `500ms`, or a plain number of seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
+    let parsed: Result<SignedDuration, _> = text.parse();
+    parsed.ok().and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| {
+        format!("`{}` is not a duration such as `30s`, `10m` or `1h 30m`", text.escape_debug())
+    })
+}
+
+/// A number of bytes: `1048576`, `512K`, `32M`.
+pub fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+        number if number.ends_with('K') => (number.trim_end_matches('K').to_owned(), 1024),
+        number if number.ends_with('M') => (number.trim_end_matches('M').to_owned(), 1024 * 1024),
+        number => (number.to_owned(), 1),
+    };
+    digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|bytes| (1..=1024 * 1024 * 1024).contains(bytes))
+        .ok_or_else(|| {
+            format!("`{}` is not a size from 1 to 1024M, such as `512K` or `32M`", text.escape_debug())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_are_read_as_people_write_them() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!("0".parse(), Ok(TimeLimit(None)));
+        assert!(["", "-5s", "soon", "10 parsecs"].into_iter().all(|text| duration(text).is_err()));
+        assert_eq!(bytes("32M"), Ok(33_554_432));
+        assert_eq!(bytes("512kb"), Ok(524_288));
+        assert!(["0", "2G", "-1", "M", "9999M", ""].into_iter().all(|text| bytes(text).is_err()));
+    }
+
+    #[test]
+    fn an_assignment_is_split_where_a_path_ends() {
+        assert_eq!(assignment("--set", "a.b=c=d").unwrap().1, "c=d");
+        assert_eq!(assignment("--set", r#"a["x=y"]=1"#).unwrap().1, "1");
+        assert!(assignment("--set", "a.b").is_err());
+        assert!(assignment("--set", "=1").is_err());
+    }
+}

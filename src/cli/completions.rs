@@ -1,0 +1,54 @@
+//! `mbaas-dev completions` and `mbaas-dev man`
+
+use clap::Args;
+use clap_complete::Shell;
+
+use super::report::Exit;
+use super::{Session, command};
+
+/// Print a completion script for your shell
+///
+/// For bash: `source <(mbaas-dev completions bash)`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
+
+pub fn run(arguments: &CompletionsArgs, session: &Session) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command(), "mbaas-dev", &mut script);
+    session.output.write_data(&script)?;
+    Ok(Exit::Done)
+}
+
+/// Prints the manual of all commands as one page in roff, for `man -l -`.
+pub fn man(session: &Session) -> anyhow::Result<Exit> {
+    let mut page = Vec::new();
+    let mut whole = command();
+    whole.build();
+    clap_mangen::Man::new(whole.clone()).render(&mut page)?;
+    for subcommand in subcommands(&whole) {
+        let manual = clap_mangen::Man::new(subcommand);
+        manual.render_name_section(&mut page)?;
+        manual.render_synopsis_section(&mut page)?;
+        manual.render_description_section(&mut page)?;
+        manual.render_options_section(&mut page)?;
+    }
+    session.output.write_data(&page)?;
+    Ok(Exit::Done)
+}
+
+/// Every command below, named in full.
+fn subcommands(parent: &clap::Command) -> Vec<clap::Command> {
+    parent
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+        .flat_map(|command| {
+            let name = format!("{} {}", parent.get_name(), command.get_name());
+            let named = command.clone().name(name);
+            let below = subcommands(&named);
+            std::iter::once(named).chain(below)
+        })
+        .collect()
+}

@@ -1,0 +1,265 @@
+//! `mbaas-dev deliveries`
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::arguments::duration;
+use super::replay::not_found;
+use super::report::Exit;
+use super::{Session, request_text, roads};
+use crate::json::Json;
+use crate::model::{
+    Contract, Delivery, DeliveryId, Headers, Origin, Outcome, Printable, Target, printable_lines,
+};
+use crate::observers::advice::{advice, size};
+use crate::observers::terminal::{self, Style, latency};
+use crate::store::{Query, Reader, Recorded, Selector};
+
+/// Look at what was recorded
+#[derive(Debug, Subcommand)]
+pub enum DeliveriesCommand {
+    List(ListArgs),
+    Show(ShowArgs),
+}
+
+/// List recorded deliveries, newest first
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only those whose event type matches: meeting.*
+    #[arg(long, value_name = "GLOB")]
+    event: Option<String>,
+    /// Only those of a contract
+    #[arg(long, value_name = "CONTRACT")]
+    contract: Option<Contract>,
+    /// Only those that came to be so: ingress, trigger, replay, …
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    origin: Option<Origin>,
+    /// Only those that the handler did not acknowledge
+    #[arg(long)]
+    failed: bool,
+    /// Only those since so long ago: 10m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    since: Option<Duration>,
+    /// Only those with this text in path, headers, body or answer, in any case
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// How many at the most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show one recorded delivery: headers, body, attempts with the handler's answers
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Its id or number: dlv_…, 12 or '#12'
+    #[arg(value_name = "ID|#N", value_parser = selector)]
+    delivery: Selector,
+    /// Print the body alone, as it was received
+    #[arg(long, conflicts_with_all = ["curl", "json"])]
+    body: bool,
+    /// Print a curl command that sends it again
+    #[arg(long, conflicts_with = "json")]
+    curl: bool,
+    /// Print a JSON object with headers, body and answers
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads an id, a number or `#` and a number.
+pub fn selector(text: &str) -> Result<Selector, String> {
+    if let Ok(number) = text.strip_prefix('#').unwrap_or(text).parse::<i64>() {
+        return Ok(Selector::Number(number));
+    }
+    text.parse::<DeliveryId>().map(Selector::Id).map_err(|error| format!("{error}, and not a number either"))
+}
+
+fn origin(text: &str) -> Result<Origin, String> {
+    Origin::from_name(text).ok_or_else(|| {
+        format!(
+            "`{}` is not an origin; there are ingress, tunnel, trigger, watch, replay, scenario and api",
+            text.escape_debug()
+        )
+    })
+}
+
+pub fn run(command: DeliveriesCommand, session: &Session) -> anyhow::Result<Exit> {
+    match command {
+        DeliveriesCommand::List(arguments) => list(arguments, session),
+        DeliveriesCommand::Show(arguments) => show(&arguments, session),
+    }
+}
+
+fn list(arguments: ListArgs, session: &Session) -> anyhow::Result<Exit> {
+    let query = Query {
+        event: arguments.event,
+        contract: arguments.contract,
+        origin: arguments.origin,
+        failed: arguments.failed,
+        since: arguments.since.map(|ago| session.clock.now() - ago),
+        search: arguments.search,
+        limit: usize::try_from(arguments.limit).unwrap_or(usize::MAX),
+        ..Query::default()
+    };
+    let deliveries = match Reader::open(session.state.path())? {
+        Some(reader) => reader.list(&query)?,
+        None => Vec::new(),
+    };
+    let style = Style { paint: session.output.paint, zone: session.clock.zone() };
+    for delivery in &deliveries {
+        if arguments.json {
+            session.output.data(&serde_json::to_string(delivery)?)?;
+        } else {
+            session.output.data(&style.dated_line(delivery))?;
+        }
+    }
+    if deliveries.is_empty() && !arguments.json {
+        session.output.talk("no recorded delivery matches");
+    }
+    Ok(Exit::Done)
+}
+
+fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
+    let found = match Reader::open(session.state.path())? {
+        Some(reader) => reader.find(&arguments.delivery)?,
+        None => None,
+    };
+    let recorded = found.ok_or_else(|| not_found(&arguments.delivery))?;
+    let output = &session.output;
+    if arguments.body {
+        output.write_data(&recorded.request.body)?;
+    } else if arguments.curl {
+        let running = session.state.running()?.and_then(|(running, ..)| running.ingress.parse().ok());
+        let target = running.unwrap_or_else(|| Target::local("localhost", 4400));
+        output.write_data(&request_text::curl(&target, &recorded.request))?;
+    } else if arguments.json {
+        output.data(&whole(&recorded)?.to_string())?;
+    } else {
+        tell(&recorded, session)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The delivery's object with headers, body and answers added.
+fn whole(recorded: &Recorded) -> anyhow::Result<Value> {
+    let Recorded { delivery, request } = recorded;
+    let mut object = serde_json::to_value(delivery)?;
+    object["headers"] = headers(&request.headers);
+    add_bytes(&mut object, &request.body);
+    for (attempt, shape) in
+        delivery.attempts.iter().zip(object["attempts"].as_array_mut().into_iter().flatten())
+    {
+        match &attempt.outcome {
+            Outcome::Answered(answer) => {
+                shape["headers"] = headers(&answer.headers);
+                add_bytes(shape, &answer.body);
+                shape["body_cut"] = answer.cut.into();
+            }
+            Outcome::Failed(failure) => shape["detail"] = failure.detail.clone().into(),
+        }
+    }
+    Ok(object)
+}
+
+/// Header fields as pairs; a value that is not UTF-8 is an object with its base64.
+fn headers(headers: &Headers) -> Value {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let value = match std::str::from_utf8(value) {
+                Ok(text) => Value::from(text),
+                Err(_) => json!({ "b64": STANDARD.encode(value) }),
+            };
+            json!([String::from_utf8_lossy(name), value])
+        })
+        .collect()
+}
+
+fn add_bytes(object: &mut Value, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object["body"] = text.into(),
+        Err(_) => object["body_b64"] = STANDARD.encode(bytes).into(),
+    }
+}
+
+fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {
+    let Recorded { delivery, request } = recorded;
+    let (output, paint) = (&session.output, session.output.paint);
+    output.data(&format!(
+        "{}  #{}  {}",
+        paint.strong(&terminal::name(delivery)),
+        delivery.number,
+        delivery.id
+    ))?;
+    for (label, value) in facts(delivery, session) {
+        output.data(&format!("  {}  {value}", paint.faint(&format!("{label:<10}"))))?;
+    }
+    output.data("")?;
+    output.data(&format!("{} {}", Printable::text(&request.method), Printable::text(&request.path)))?;
+    tell_headers(&request.headers, session)?;
+    output.data("")?;
+    tell_body(&request.body, session)?;
+    for attempt in &delivery.attempts {
+        output.data("")?;
+        let target = Printable::text(&attempt.target);
+        let took = latency(attempt.duration);
+        match &attempt.outcome {
+            Outcome::Failed(failure) => {
+                let line = format!("attempt {}  {target}  {}  {took}", attempt.number, failure.kind.as_str());
+                output.data(&paint.bad(&line))?;
+            }
+            Outcome::Answered(answer) => {
+                let line = format!("attempt {}  {target}  {}  {took}", attempt.number, answer.status);
+                let good = attempt.outcome.is_acknowledged();
+                output.data(&if good { paint.good(&line) } else { paint.bad(&line) })?;
+                roads::show_answer(answer, output)?;
+            }
+        }
+    }
+    if let Some(advice) = advice(delivery) {
+        output.data(&paint.odd(&format!("  hint: {advice}")))?;
+    }
+    Ok(())
+}
+
+fn facts(delivery: &Delivery, session: &Session) -> Vec<(&'static str, String)> {
+    let received = delivery.received_at.to_zoned_datetime(session.clock.zone());
+    let mut facts = vec![
+        ("received", received.strftime("%Y-%m-%d %H:%M:%S%.3f %Z").to_string()),
+        ("origin", delivery.origin.as_str().to_owned()),
+        ("contract", delivery.kind.contract.map_or("unknown", Contract::as_str).to_owned()),
+        ("wire event", Printable::text(delivery.kind.wire_event.as_deref().unwrap_or("none")).to_string()),
+        ("signature", delivery.signature.as_str().to_owned()),
+        ("size", size(delivery.body_bytes)),
+    ];
+    facts.extend(delivery.replay_of.as_ref().map(|id| ("replay of", id.to_string())));
+    facts
+}
+
+fn tell_headers(headers: &Headers, session: &Session) -> std::io::Result<()> {
+    let output = &session.output;
+    headers.iter().try_for_each(|(name, value)| {
+        output.data(&format!("{}: {}", output.paint.faint(&Printable(name).to_string()), Printable(value)))
+    })
+}
+
+/// A body for reading: JSON laid out, text as it is, anything else by its size.
+fn tell_body(body: &[u8], session: &Session) -> std::io::Result<()> {
+    let output = &session.output;
+    let text = match (Json::parse(body), std::str::from_utf8(body)) {
+        _ if body.is_empty() => return output.data(&output.paint.faint("no body")),
+        (Ok(json), _) => json.to_pretty(),
+        (Err(_), Ok(text)) => text.to_owned(),
+        (Err(_), Err(_)) => {
+            let what = format!("{} of binary data (--body prints them)", size(body.len() as u64));
+            return output.data(&output.paint.faint(&what));
+        }
+    };
+    printable_lines(&text).lines().try_for_each(|line| output.data(line))
+}

@@ -1,0 +1,143 @@
+//! `mbaas-dev demo`
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::listen::{Screen, greet, new_token};
+use super::report::{Exit, exit_of};
+use super::{Session, roads};
+use crate::app::demo::DemoHandler;
+use crate::app::listen::{Listen, Settings};
+use crate::app::secret::{ChosenSecret, SecretSource};
+use crate::app::shutdown::{Reason, Signals};
+use crate::app::state::Running;
+use crate::fixture::{Catalogue, Entry, Run};
+use crate::forward::{self, Forward};
+use crate::model::{Contract, Kind, Origin, Secret, Target};
+use crate::signature::SignMode;
+use crate::sources::compose::{self, Signing};
+use crate::sources::dispatch::{Parcel, Road};
+use crate::sources::ingress::{self, Verify};
+use crate::sources::provenance::Provenance;
+
+/// See it work: a built-in handler, a listen before it, and every event sent through
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Keep handler and listen running afterwards, until Ctrl-C
+    #[arg(long)]
+    stay: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
+    roads::runtime()?.block_on(demo(arguments, session))
+}
+
+async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new()?;
+    let secret =
+        ChosenSecret { secret: session.state.project_secret(&session.clock)?, source: SecretSource::Project };
+    let token = new_token(&session.clock);
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let handler = DemoHandler::bind(secret.secret.clone()).await?;
+    let target = handler.target();
+    tasks.spawn(handler.run(stop.clone(), tasks.clone()));
+    let listen = bind(&target, &secret.secret, &token, &session).await?;
+    let ingress = format!("http://{}", listen.address());
+    let running =
+        Running { pid: std::process::id(), ingress: ingress.clone(), forward: Some(target.to_string()) };
+    let registration =
+        if arguments.stay { session.state.register(&running, &secret.secret, &token)? } else { None };
+    let screen = Screen::new(&session, arguments.json, stop.clone());
+    let watcher = screen.watch(listen.subscribe(), session.state.path())?;
+    tasks.spawn(listen.run(stop.clone()));
+    if !arguments.json {
+        greet(&session.output, &ingress, Some(&target), &secret);
+        session.output.talk("  handler     built in: it verifies every signature\n");
+    }
+    let ended = tokio::select! {
+        ended = play(&ingress, &secret.secret, token, &session) => ended,
+        _ = signals.next() => Ok(Exit::Interrupted),
+    };
+    let mut exit = ended?;
+    if arguments.stay && exit == Exit::Done {
+        session
+            .output
+            .talk("\nrunning until Ctrl-C; try `mbaas-dev trigger meeting.completed` in another terminal");
+        exit = match signals.next().await {
+            Reason::Interrupt => Exit::Interrupted,
+            Reason::Terminate => Exit::Done,
+        };
+    }
+    stop.cancel();
+    drop(registration);
+    tasks.close();
+    tasks.wait().await;
+    drop(tokio::task::spawn_blocking(move || watcher.join()).await);
+    screen.sum_up(&session.output)?;
+    if exit == Exit::Done && !arguments.json {
+        suggest(&session);
+    }
+    Ok(exit)
+}
+
+/// A `listen` on any free port, so that the demo works beside whatever else runs.
+async fn bind(target: &Target, secret: &Secret, token: &Secret, session: &Session) -> anyhow::Result<Listen> {
+    let settings = Settings {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        ingress: ingress::Settings {
+            target: Some(target.clone()),
+            verify: Verify::Warn,
+            secret: secret.clone(),
+            token: token.clone(),
+            max_body: 32 * 1024 * 1024,
+        },
+        forward: forward::Settings { timeout: Some(std::time::Duration::from_secs(30)) },
+        parallel: 64,
+    };
+    let names = Catalogue::embedded().wire_names();
+    Ok(Listen::bind(settings, &session.state, names, session.clock.clone()).await?)
+}
+
+/// Sends every event of the preview contract, in one run, so that their ids agree.
+async fn play(ingress: &str, secret: &Secret, token: Secret, session: &Session) -> anyhow::Result<Exit> {
+    let forward =
+        Forward::new(forward::Settings { timeout: None }, session.clock.clone(), TaskTracker::new());
+    let road =
+        Road::Listen { forward, ingress: ingress.parse()?, token, folder: session.state.path().to_owned() };
+    let run = Run::new(&session.clock, session.environment);
+    let catalogue = Catalogue::embedded();
+    let plain = |entry: &&Entry| entry.contract == Contract::Preview && entry.name.variant.is_none();
+    let mut exit = Exit::Done;
+    for entry in catalogue.entries().filter(plain) {
+        let body = Bytes::from(entry.fixture.render(&run)?.to_canonical());
+        let signing = Signing { contract: Contract::Preview, secret: secret.clone(), mode: SignMode::Valid };
+        let request = compose::request(&signing, body)?;
+        let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
+        let sent = road.send(&session.clock, Parcel { request, kind: Kind::default(), provenance }).await?;
+        exit = roads::worse(exit, exit_of(&sent));
+    }
+    Ok(exit)
+}
+
+fn suggest(session: &Session) {
+    let paint = session.output.talk_paint;
+    session
+        .output
+        .talk("\nEvery event was signed, recorded, forwarded and acknowledged. Now with your own handler:");
+    for (command, what) in [
+        ("mbaas-dev listen --forward localhost:3000", "in one terminal"),
+        ("mbaas-dev trigger meeting.completed", "in another"),
+        ("mbaas-dev deliveries list", "what was recorded"),
+        ("mbaas-dev replay --last", "send the newest again"),
+        ("mbaas-dev secret show", "the secret that your handler verifies with"),
+    ] {
+        session.output.talk(&format!("  {}  {}", paint.strong(&format!("{command:<44}")), paint.faint(what)));
+    }
+}

@@ -1,0 +1,144 @@
+//! `mbaas-dev events`
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Session;
+use super::report::Exit;
+use crate::fixture::{About, Catalogue, Entry, FixtureError, Run};
+use crate::model::{Contract, EventName, FORMAT_VERSION, printable_lines};
+
+/// Look at the events that can be triggered
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    List(ListArgs),
+    Show(ShowArgs),
+}
+
+/// List every event: what it is called, what it is called on the wire, what it means
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only those of a contract
+    #[arg(long, value_name = "CONTRACT")]
+    contract: Option<Contract>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show an event: what it means, where its shape is known from, and a sample body
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The event, with or without a variant
+    #[arg(value_name = "EVENT[@VARIANT]")]
+    event: EventName,
+    /// The contract that it belongs to [default: the first that has it]
+    #[arg(long, value_name = "CONTRACT")]
+    contract: Option<Contract>,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(command: EventsCommand, session: &Session) -> anyhow::Result<Exit> {
+    match command {
+        EventsCommand::List(arguments) => list(&arguments, session),
+        EventsCommand::Show(arguments) => show(&arguments, session),
+    }
+}
+
+fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
+    let catalogue = Catalogue::embedded();
+    let (output, paint) = (&session.output, session.output.paint);
+    let wanted = |entry: &&Entry| arguments.contract.is_none_or(|contract| entry.contract == contract);
+    for entry in catalogue.entries().filter(wanted).filter(|entry| entry.name.variant.is_none()) {
+        let variants: Vec<&Entry> = variants(&catalogue, entry).collect();
+        if arguments.json {
+            output.data(&object(entry, &variants)?.to_string())?;
+            continue;
+        }
+        let about = about(entry)?;
+        output.data(&format!(
+            "{:<8}  {}  {:<22}  {:<10}  {}",
+            entry.contract,
+            paint.strong(&format!("{:<23}", entry.name)),
+            entry.fixture.wire_event().unwrap_or_else(|| "-".to_owned()),
+            about.payload.as_str(),
+            about.meaning,
+        ))?;
+        for variant in variants {
+            let name = variant.name.variant.as_deref().unwrap_or_default();
+            output.data(&paint.faint(&format!(
+                "{:<12}@{name:<33}  {}",
+                "",
+                self::about(variant)?.meaning
+            )))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
+    let catalogue = Catalogue::embedded();
+    let entry = catalogue.find(&arguments.event, arguments.contract)?;
+    let sample = entry.fixture.render(&Run::new(&session.clock, session.environment))?;
+    let variants: Vec<&Entry> = variants(&catalogue, entry).collect();
+    let (output, paint) = (&session.output, session.output.paint);
+    if arguments.json {
+        let mut object = object(entry, &variants)?;
+        object["sample"] = serde_json::from_str(&sample.to_canonical())?;
+        output.data(&object.to_string())?;
+        return Ok(Exit::Done);
+    }
+    let about = about(entry)?;
+    output.data(&format!("{}  {}", paint.strong(&entry.name.to_string()), about.meaning))?;
+    let wire_event = entry.fixture.wire_event().unwrap_or_else(|| "none".to_owned());
+    let mut facts = vec![
+        ("contract", entry.contract.to_string()),
+        ("wire event", wire_event),
+        ("payload", about.payload.as_str().to_owned()),
+    ];
+    facts.extend(about.note.map(|note| ("note", note)));
+    if !variants.is_empty() {
+        let names: Vec<String> = variants.iter().map(|variant| variant.name.to_string()).collect();
+        facts.push(("variants", names.join(" ")));
+    }
+    for (label, value) in facts {
+        output.data(&format!("  {}  {value}", paint.faint(&format!("{label:<10}"))))?;
+    }
+    output.data("")?;
+    output.data(&printable_lines(&sample.to_pretty()))?;
+    Ok(Exit::Done)
+}
+
+/// The variants of a plain event; none for a variant.
+fn variants<'a>(catalogue: &'a Catalogue, entry: &Entry) -> impl Iterator<Item = &'a Entry> {
+    let (contract, name) = (entry.contract, entry.name.clone());
+    catalogue.entries().filter(move |other| {
+        name.variant.is_none()
+            && other.contract == contract
+            && other.name.event_type == name.event_type
+            && other.name.variant.is_some()
+    })
+}
+
+fn object(entry: &Entry, variants: &[&Entry]) -> Result<Value, FixtureError> {
+    let About { meaning, payload, note } = about(entry)?;
+    let variants: Vec<&str> = variants.iter().filter_map(|entry| entry.name.variant.as_deref()).collect();
+    Ok(json!({
+        "v": FORMAT_VERSION,
+        "contract": entry.contract.as_str(),
+        "event_type": entry.name.event_type.as_str(),
+        "variant": entry.name.variant,
+        "wire_event": entry.fixture.wire_event(),
+        "payload": payload.as_str(),
+        "meaning": meaning,
+        "note": note,
+        "variants": variants,
+    }))
+}
+
+/// What a fixture says about itself; every one of ours does.
+fn about(entry: &Entry) -> Result<About, FixtureError> {
+    Ok(entry.fixture.about()?.expect("a test checks that every embedded fixture describes itself"))
+}

@@ -1,0 +1,241 @@
+//! `mbaas-dev listen`
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use clap::{Args, ValueEnum};
+use tokio::sync::broadcast::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::{SecretArgs, TimeLimit, bytes};
+use super::output::Output;
+use super::report::Exit;
+use super::{Session, roads};
+use crate::app::listen::{Listen, Settings};
+use crate::app::secret::ChosenSecret;
+use crate::app::shutdown::{Reason, Signals};
+use crate::app::state::Running;
+use crate::fixture::Catalogue;
+use crate::forward;
+use crate::model::{Clock, Secret, Target, Update};
+use crate::observers::follow::follow;
+use crate::observers::json_lines;
+use crate::observers::tally::Tally;
+use crate::observers::terminal::Style;
+use crate::sources::ingress::{self, Verify};
+
+/// Receive webhooks, record every one, forward it to your handler and show what it answered
+///
+/// The handler's answer goes back to the sender. Ctrl-C stops; a second Ctrl-C does not wait.
+#[derive(Debug, Args)]
+pub struct ListenArgs {
+    /// Where your handler listens: 3000, localhost:3000, localhost:3000/hooks, https://…; without it deliveries
+    /// are recorded only
+    #[arg(short, long, value_name = "TARGET", env = "MBAAS_DEV_FORWARD")]
+    forward: Option<Target>,
+    /// The port to listen on; 0 takes any free one
+    #[arg(short, long, default_value_t = 4400, env = "MBAAS_DEV_PORT")]
+    port: u16,
+    /// The address to listen on; 0.0.0.0 lets other hosts in
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    bind: IpAddr,
+    #[command(flatten)]
+    secret: SecretArgs,
+    /// What becomes of deliveries whose signature is not valid
+    #[arg(long, value_enum, default_value_t = VerifyArg::Warn, value_name = "MODE")]
+    verify: VerifyArg,
+    /// How long the handler may take; 0 waits for ever, for breakpoints
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    timeout: TimeLimit,
+    /// How many deliveries the handler gets at a time; 1 keeps strict order
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    parallel: u16,
+    /// The largest body that is taken
+    #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = bytes)]
+    max_body: usize,
+    /// Print one JSON object a line: `ready` first, `summary` last
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum VerifyArg {
+    /// Forward them, and show what they are
+    Warn,
+    /// Answer 401 and do not forward
+    Strict,
+    /// Check nothing
+    Off,
+}
+
+impl From<VerifyArg> for Verify {
+    fn from(verify: VerifyArg) -> Self {
+        match verify {
+            VerifyArg::Warn => Self::Warn,
+            VerifyArg::Strict => Self::Strict,
+            VerifyArg::Off => Self::Off,
+        }
+    }
+}
+
+pub fn run(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit> {
+    roads::runtime()?.block_on(listen(arguments, session))
+}
+
+async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new()?;
+    let secret = arguments.secret.choose(&session)?;
+    let token = new_token(&session.clock);
+    let json = arguments.json;
+    let settings = settings(arguments, &secret.secret, &token);
+    let target = settings.ingress.target.clone();
+    let names = Catalogue::embedded().wire_names();
+    let listen = Listen::bind(settings, &session.state, names, session.clock.clone()).await?;
+    let ingress = format!("http://{}", reachable(listen.address()));
+    let running = Running {
+        pid: std::process::id(),
+        ingress: ingress.clone(),
+        forward: target.as_ref().map(Target::to_string),
+    };
+    let registration = session.state.register(&running, &secret.secret, &token)?;
+    let stop = CancellationToken::new();
+    let screen = Screen::new(&session, json, stop.clone());
+    let watcher = screen.watch(listen.subscribe(), session.state.path())?;
+    if json {
+        session.output.data(&json_lines::ready(&ingress, None, None))?;
+    } else {
+        greet(&session.output, &ingress, target.as_ref(), &secret);
+        session.output.talk(&match registration {
+            Some(_) => format!(
+                "  try         {}\n",
+                session.output.talk_paint.strong("mbaas-dev trigger meeting.completed")
+            ),
+            None => {
+                "  note        another listen of this project runs: `trigger` goes to that one\n".to_owned()
+            }
+        });
+    }
+    let end = run_until_signal(listen, stop, &mut signals).await;
+    drop(registration);
+    match end {
+        End::AtOnce => Ok(Exit::Interrupted),
+        End::Orderly(reason) => {
+            // The bus is closed by now: the observer shows what is left and ends.
+            drop(tokio::task::spawn_blocking(move || watcher.join()).await);
+            screen.sum_up(&session.output)?;
+            Ok(if reason == Some(Reason::Interrupt) { Exit::Interrupted } else { Exit::Done })
+        }
+    }
+}
+
+enum End {
+    /// What was under way finished, or had its time; the reason is `None` when nobody reads our output any more.
+    Orderly(Option<Reason>),
+    /// The user did not want to wait.
+    AtOnce,
+}
+
+async fn run_until_signal(listen: Listen, stop: CancellationToken, signals: &mut Signals) -> End {
+    let running = listen.run(stop.clone());
+    tokio::pin!(running);
+    let reason = tokio::select! {
+        reason = signals.next() => Some(reason),
+        () = &mut running => return End::Orderly(None),
+    };
+    stop.cancel();
+    tokio::select! {
+        () = &mut running => End::Orderly(reason),
+        _ = signals.next() => End::AtOnce,
+    }
+}
+
+fn settings(arguments: ListenArgs, secret: &Secret, token: &Secret) -> Settings {
+    Settings {
+        address: SocketAddr::new(arguments.bind, arguments.port),
+        ingress: ingress::Settings {
+            target: arguments.forward,
+            verify: arguments.verify.into(),
+            secret: secret.clone(),
+            token: token.clone(),
+            max_body: arguments.max_body,
+        },
+        forward: forward::Settings { timeout: arguments.timeout.0 },
+        parallel: arguments.parallel.into(),
+    }
+}
+
+/// An address that can be connected to: listening on every address includes this machine's own.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let local: IpAddr =
+            if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(local);
+    }
+    address
+}
+
+/// What our own commands prove themselves with to this `listen`.
+pub fn new_token(clock: &Clock) -> Secret {
+    Secret::new(hex::encode(clock.random_bytes::<32>()))
+}
+
+/// Says where it listens, where it forwards and where the secret came from.
+pub fn greet(output: &Output, ingress: &str, target: Option<&Target>, secret: &ChosenSecret) {
+    let paint = output.talk_paint;
+    output.talk(&format!("{} {}", paint.strong("mbaas-dev listen"), env!("CARGO_PKG_VERSION")));
+    output.talk(&format!("  listening   {}", paint.good(ingress)));
+    match target {
+        Some(target) => output.talk(&format!("  forwarding  {target}")),
+        None => output.talk("  forwarding  nowhere: deliveries are recorded only (--forward localhost:3000)"),
+    }
+    output.talk(&format!("  secret      from {} (`mbaas-dev secret show` prints it)", secret.source));
+}
+
+/// What is shown of the deliveries, and summed up at the end.
+pub struct Screen {
+    output: Output,
+    style: Style,
+    json: bool,
+    stop: CancellationToken,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Screen {
+    /// Shows deliveries on the session's output; cancels `stop` when nobody reads that any more.
+    pub(super) fn new(session: &Session, json: bool, stop: CancellationToken) -> Self {
+        let style = Style { paint: session.output.paint, zone: session.clock.zone() };
+        Self { output: session.output.clone(), style, json, stop, tally: Arc::default() }
+    }
+
+    /// Follows the updates on a thread of its own: a terminal that stands still delays nobody but it.
+    pub fn watch(&self, updates: Receiver<Update>, folder: &Path) -> std::io::Result<thread::JoinHandle<()>> {
+        let (output, style, json) = (self.output.clone(), self.style.clone(), self.json);
+        let (stop, tally, folder) = (self.stop.clone(), Arc::clone(&self.tally), folder.to_owned());
+        thread::Builder::new().name("screen".to_owned()).spawn(move || {
+            follow(updates, &folder, |update| {
+                tally.lock().unwrap_or_else(PoisonError::into_inner).count(update);
+                let lines = if json { vec![json_lines::line(update)] } else { style.lines(update) };
+                if lines.iter().try_for_each(|line| output.data(line)).is_err() {
+                    stop.cancel();
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+        })
+    }
+
+    /// Prints the sums.
+    pub fn sum_up(&self, output: &Output) -> anyhow::Result<()> {
+        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.json {
+            output.data(&serde_json::to_string(&tally.summary())?)?;
+        } else {
+            output.talk("");
+            output.talk(&tally.sentence());
+        }
+        Ok(())
+    }
+}

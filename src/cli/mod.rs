@@ -1,0 +1,213 @@
+//! The command line: one file for each command, with its help text, its arguments and one function.
+
+mod arguments;
+mod completions;
+mod deliveries;
+mod demo;
+mod events;
+mod listen;
+mod output;
+mod replay;
+mod report;
+mod request_text;
+mod roads;
+mod secret;
+mod sign;
+mod trigger;
+mod verify;
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub use self::output::{ColorChoice, Output, Volume};
+pub use self::report::Exit;
+use crate::app::secret::ConfigFile;
+use crate::app::state::StateFolder;
+use crate::model::Clock;
+
+/// Local development tunnel and webhook simulator for Meeting BaaS webhooks.
+///
+/// Point your handler's webhooks at `listen`, send signed events with `trigger`, send recorded ones again with
+/// `replay`. Works offline; nothing leaves this machine.
+#[derive(Debug, Parser)]
+#[command(name = "mbaas-dev", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not acknowledged by the handler, \
+                        4 signature not valid, 5 target unreachable or timed out, 130 interrupted.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The project's state folder: recorded deliveries, the generated secret, the running listen
+    #[arg(long, global = true, value_name = "DIR", env = "MBAAS_DEV_DATA_DIR", default_value = ".mbaas-dev")]
+    data_dir: PathBuf,
+    /// The file whose `secret` counts when neither --secret nor MBAAS_DEV_SECRET is given
+    /// [default: webhook_config.json, if it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "MBAAS_DEV_CONFIG")]
+    config: Option<PathBuf>,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    color: ColorChoice,
+    /// Say nothing but data and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Show whole answers instead of a glance
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Listen(listen::ListenArgs),
+    Trigger(trigger::TriggerArgs),
+    Replay(replay::ReplayArgs),
+    #[command(subcommand)]
+    Deliveries(deliveries::DeliveriesCommand),
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    Sign(sign::SignArgs),
+    Verify(verify::VerifyArgs),
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
+    Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+    Man,
+}
+
+/// What commands get from the outside world.
+pub struct Context {
+    /// Time and ids.
+    pub clock: Clock,
+    /// The folder that relative paths start from.
+    pub folder: PathBuf,
+    /// Looks up an environment variable.
+    pub environment: fn(&str) -> Option<String>,
+    /// Standard input.
+    pub input: Box<dyn Read + Send>,
+    /// Standard output and standard error.
+    pub output: Output,
+}
+
+impl Context {
+    /// The outside world of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment reaches the program")]
+    pub fn process() -> io::Result<Self> {
+        Ok(Self {
+            clock: Clock::real(),
+            folder: std::env::current_dir()?,
+            environment: |name| std::env::var(name).ok(),
+            input: Box::new(io::stdin()),
+            output: Output::process(),
+        })
+    }
+}
+
+/// A command's view of the world: the outside and the global options.
+struct Session {
+    clock: Clock,
+    folder: PathBuf,
+    environment: fn(&str) -> Option<String>,
+    input: Box<dyn Read + Send>,
+    output: Output,
+    state: StateFolder,
+    config: ConfigFile,
+}
+
+impl Session {
+    /// The bytes of a file, or of standard input for `-`.
+    fn read(&mut self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if name == "-" {
+            self.input
+                .read_to_end(&mut bytes)
+                .map_err(|error| report::Usage::new(format!("cannot read standard input: {error}"), ""))?;
+            return Ok(bytes);
+        }
+        let path = self.folder.join(name);
+        let read = std::fs::read(&path);
+        Ok(read.map_err(|error| report::Usage::new(format!("cannot read {}: {error}", path.display()), ""))?)
+    }
+}
+
+/// Parses the arguments and runs the command that they name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error, &context.output),
+    };
+    let Global { data_dir, config, color, quiet, verbose } = cli.global;
+    let volume = match (quiet, verbose) {
+        (true, _) => Volume::Quiet,
+        (_, true) => Volume::Verbose,
+        _ => Volume::Normal,
+    };
+    let no_color = (context.environment)("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let session = Session {
+        clock: context.clock,
+        state: StateFolder::at(&context.folder.join(data_dir)),
+        config: ConfigFile {
+            required: config.is_some(),
+            path: context.folder.join(config.unwrap_or_else(|| "webhook_config.json".into())),
+        },
+        folder: context.folder,
+        environment: context.environment,
+        input: context.input,
+        output: context.output.styled(color, no_color, volume),
+    };
+    let output = session.output.clone();
+    match dispatch(cli.command, session) {
+        Ok(exit) => exit,
+        Err(error) => report::report(&error, &output),
+    }
+}
+
+fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
+    match command {
+        Command::Listen(arguments) => listen::run(arguments, session),
+        Command::Trigger(arguments) => trigger::run(&arguments, session),
+        Command::Replay(arguments) => replay::run(&arguments, &session),
+        Command::Deliveries(command) => deliveries::run(command, &session),
+        Command::Events(command) => events::run(command, &session),
+        Command::Sign(arguments) => sign::run(&arguments, session),
+        Command::Verify(arguments) => verify::run(&arguments, session),
+        Command::Secret(command) => secret::run(&command, &session),
+        Command::Demo(arguments) => demo::run(&arguments, session),
+        Command::Completions(arguments) => completions::run(&arguments, &session),
+        Command::Man => completions::man(&session),
+    }
+}
+
+/// Help and version are data; everything else that the parser says is a complaint.
+fn explain(error: &clap::Error, output: &Output) -> Exit {
+    let text = error.to_string();
+    if error.use_stderr() {
+        output.complain(text.trim_end());
+        return Exit::Usage;
+    }
+    match output.write_data(text.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(error) => report::report(&error.into(), output),
+    }
+}
+
+/// The command line as the parser sees it, for completions and the manual.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

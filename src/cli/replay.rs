@@ -1,0 +1,172 @@
+//! `mbaas-dev replay`
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::Args;
+
+use super::Session;
+use super::arguments::{PatchArgs, duration};
+use super::deliveries::selector;
+use super::report::{Exit, Usage};
+use super::roads::{self, RoadArgs};
+use crate::json::Json;
+use crate::model::{Contract, Origin, Request, Secret};
+use crate::signature::SignMode;
+use crate::sources::compose::{self, Patch, Signing};
+use crate::sources::dispatch::Parcel;
+use crate::sources::provenance::Provenance;
+use crate::store::{Query, Reader, Recorded, Selector};
+
+/// The most deliveries that one filter replays.
+const MOST: usize = 100_000;
+
+/// Send recorded deliveries again, oldest first, with a fresh signature so that they verify
+///
+/// Each becomes a delivery of its own that is linked to the one it repeats. Several filters narrow the choice.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "last", "failed", "since", "event"]))]
+#[command(
+    after_help = "Examples:\n  mbaas-dev replay --last\n  mbaas-dev replay 12\n  mbaas-dev replay --failed\n  \
+    mbaas-dev replay --event 'meeting.*' --since 10m --to localhost:8000"
+)]
+pub struct ReplayArgs {
+    /// Deliveries by id or number: dlv_…, 12 or '#12'
+    #[arg(value_name = "ID|#N", value_parser = selector, conflicts_with_all = ["last", "failed", "since", "event"])]
+    ids: Vec<Selector>,
+    /// The newest N
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    last: Option<u32>,
+    /// Those that the handler did not acknowledge, and that were not replayed since
+    #[arg(long)]
+    failed: bool,
+    /// Those since so long ago: 10m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    since: Option<Duration>,
+    /// Those whose event type matches: meeting.*
+    #[arg(long, value_name = "GLOB")]
+    event: Option<String>,
+    #[command(flatten)]
+    road: RoadArgs,
+    #[command(flatten)]
+    patches: PatchArgs,
+    /// Send the very bytes that were recorded, with the old signature
+    #[arg(long, conflicts_with_all = ["set", "set_string", "unset"])]
+    raw: bool,
+    /// Print each new delivery as a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &ReplayArgs, session: &Session) -> anyhow::Result<Exit> {
+    let patches = arguments.patches.patches()?;
+    let chosen = choose(arguments, session)?;
+    if chosen.is_empty() {
+        session.output.talk("nothing to replay: no recorded delivery matches");
+        return Ok(Exit::Done);
+    }
+    roads::runtime()?.block_on(send(arguments, &patches, &chosen, session))
+}
+
+/// The deliveries to replay, oldest first.
+fn choose(arguments: &ReplayArgs, session: &Session) -> anyhow::Result<Vec<Selector>> {
+    if !arguments.ids.is_empty() {
+        return Ok(arguments.ids.clone());
+    }
+    let Some(reader) = Reader::open(session.state.path())? else { return Ok(Vec::new()) };
+    let query = Query {
+        event: arguments.event.clone(),
+        unresolved: arguments.failed,
+        since: arguments.since.map(|ago| session.clock.now() - ago),
+        limit: arguments.last.map_or(MOST, |last| usize::try_from(last).unwrap_or(MOST)),
+        ..Query::default()
+    };
+    let mut numbers: Vec<i64> = reader.list(&query)?.into_iter().map(|delivery| delivery.number).collect();
+    numbers.reverse();
+    Ok(numbers.into_iter().map(Selector::Number).collect())
+}
+
+async fn send(
+    arguments: &ReplayArgs,
+    patches: &[Patch],
+    chosen: &[Selector],
+    session: &Session,
+) -> anyhow::Result<Exit> {
+    let open = arguments.road.open(session)?;
+    let ended = tokio::select! {
+        ended = async {
+            let mut exit = Exit::Done;
+            let reader = Reader::open(session.state.path())?;
+            for selector in chosen {
+                let recorded = match &reader {
+                    Some(reader) => reader.find(selector)?,
+                    None => None,
+                };
+                let recorded = recorded.ok_or_else(|| not_found(selector))?;
+                let parcel = parcel(arguments.raw, patches, recorded, &open.secret.secret, session)?;
+                let sent = open.road.send(&session.clock, parcel).await?;
+                exit = roads::worse(exit, roads::show(&sent, session, arguments.json)?);
+            }
+            Ok(exit)
+        } => ended,
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    };
+    open.close().await;
+    ended
+}
+
+/// No delivery of that id or number.
+pub fn not_found(selector: &Selector) -> Usage {
+    let what = match selector {
+        Selector::Id(id) => id.to_string(),
+        Selector::Number(number) => format!("#{number}"),
+    };
+    Usage::new(format!("there is no delivery {what}"), "`mbaas-dev deliveries list` shows what there is")
+}
+
+fn parcel(
+    raw: bool,
+    patches: &[Patch],
+    recorded: Recorded,
+    secret: &Secret,
+    session: &Session,
+) -> anyhow::Result<Parcel> {
+    let Recorded { delivery, request } = recorded;
+    let provenance = Provenance { origin: Origin::Replay, replay_of: Some(delivery.id) };
+    let body = edited(&request, patches).with_context(|| format!("delivery #{}", delivery.number))?;
+    let request = match delivery.kind.contract {
+        Some(contract @ Contract::Preview) if !raw => {
+            let signing = Signing { contract, secret: secret.clone(), mode: SignMode::Valid };
+            compose::signed_again(&request, &signing, body)?
+        }
+        contract => {
+            if !raw {
+                let which = contract.map_or("no known contract", Contract::as_str);
+                session.output.talk(&format!(
+                    "note: #{} follows {which}: its signature stays as it was",
+                    delivery.number
+                ));
+            }
+            let (request, masked) = compose::as_recorded(&request);
+            if masked > 0 {
+                session
+                    .output
+                    .talk(&format!("note: {masked} credentials were never recorded and are not sent"));
+            }
+            Request { body, ..request }
+        }
+    };
+    Ok(Parcel { request, kind: delivery.kind, provenance })
+}
+
+/// The recorded body, to the byte, unless it is edited.
+fn edited(request: &Request, patches: &[Patch]) -> anyhow::Result<Bytes> {
+    if patches.is_empty() {
+        return Ok(request.body.clone());
+    }
+    let mut body = Json::parse(&request.body).context("its body is not JSON, so --set cannot edit it")?;
+    compose::edit(&mut body, patches)?;
+    Ok(Bytes::from(body.to_canonical()))
+}

@@ -1,0 +1,156 @@
+//! The end of a command: turns an error into a sentence, a hint and an exit code. No other file picks exit codes.
+
+use std::io;
+use std::process::ExitCode;
+
+use super::output::Output;
+use crate::app::listen::ListenError;
+use crate::app::secret::SecretError;
+use crate::app::state::StateError;
+use crate::fixture::{FixtureError, UnknownEvent};
+use crate::json::{PathError, SyntaxError};
+use crate::model::{FailureKind, Outcome, Verdict};
+use crate::signature::Unsupported;
+use crate::sources::dispatch::{DispatchError, Sent};
+use crate::store::StoreError;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// It failed.
+    Failed = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// The handler did not acknowledge.
+    NotAcknowledged = 3,
+    /// The signature is not valid.
+    InvalidSignature = 4,
+    /// The target is unreachable, or took too long.
+    Unreachable = 5,
+    /// Interrupted by the user.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Something that the user got wrong, in our own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Usage {
+    message: String,
+    hint: &'static str,
+}
+
+impl Usage {
+    /// A sentence about what is wrong, and one about what to do; the latter may be empty.
+    pub fn new(message: impl Into<String>, hint: &'static str) -> Self {
+        Self { message: message.into(), hint }
+    }
+}
+
+/// What a delivery that was sent means for the exit code.
+pub fn exit_of(sent: &Sent) -> Exit {
+    match sent.delivery.last_attempt().map(|attempt| &attempt.outcome) {
+        Some(Outcome::Failed(failure)) => match failure.kind {
+            FailureKind::Refused | FailureKind::Timeout | FailureKind::Dns | FailureKind::Tls => {
+                Exit::Unreachable
+            }
+            FailureKind::Reset | FailureKind::TooLarge | FailureKind::Protocol => Exit::NotAcknowledged,
+        },
+        Some(outcome) if outcome.is_acknowledged() => Exit::Done,
+        None if sent.accepted => Exit::Done,
+        Some(Outcome::Answered(_)) | None => Exit::NotAcknowledged,
+    }
+}
+
+/// What the verdict on a signature means for the exit code.
+pub fn exit_of_verdict(verdict: Verdict) -> Exit {
+    match verdict {
+        Verdict::Valid => Exit::Done,
+        Verdict::Invalid | Verdict::Missing => Exit::InvalidSignature,
+        Verdict::Unchecked => Exit::Failed,
+    }
+}
+
+/// Says what went wrong and what to do about it; how the command ended.
+pub fn report(error: &anyhow::Error, output: &Output) -> Exit {
+    if error.chain().any(is_closed_pipe) {
+        return Exit::Done;
+    }
+    let (exit, hint) = meaning(error);
+    output.complain(&format!("{} {error:#}", output.talk_paint.bad("error:")));
+    if !hint.is_empty() {
+        output.complain(&format!("{} {hint}", output.talk_paint.odd("hint:")));
+    }
+    exit
+}
+
+/// Whoever read our output has seen enough: that is not a failure.
+fn is_closed_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn meaning(error: &anyhow::Error) -> (Exit, String) {
+    error.chain().find_map(meaning_of_cause).unwrap_or((Exit::Failed, String::new()))
+}
+
+fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, String)> {
+    if let Some(usage) = cause.downcast_ref::<Usage>() {
+        return Some((Exit::Usage, usage.hint.to_owned()));
+    }
+    if let Some(error) = store_error(cause) {
+        return Some((Exit::Failed, error.hint()));
+    }
+    if let Some(ListenError::Bind { address, source }) = cause.downcast_ref::<ListenError>() {
+        return Some((Exit::Failed, hint_to_bind(address.port(), source.kind())));
+    }
+    if let Some(DispatchError::NotTaken { unreachable, .. }) = cause.downcast_ref::<DispatchError>() {
+        let exit = if *unreachable { Exit::Unreachable } else { Exit::Failed };
+        return Some((exit, String::new()));
+    }
+    let is_state = cause.is::<StateError>()
+        || matches!(cause.downcast_ref(), Some(ListenError::State(_)))
+        || matches!(cause.downcast_ref(), Some(SecretError::State(_)));
+    if is_state {
+        return Some((Exit::Failed, "another folder can be given with --data-dir".to_owned()));
+    }
+    if cause.is::<UnknownEvent>() {
+        return Some((Exit::Usage, "`mbaas-dev events list` shows every event".to_owned()));
+    }
+    let is_usage = cause.is::<FixtureError>()
+        || cause.is::<SyntaxError>()
+        || cause.is::<PathError>()
+        || cause.is::<SecretError>()
+        || cause.is::<Unsupported>();
+    is_usage.then(|| (Exit::Usage, String::new()))
+}
+
+/// A store's error, also where another error stands for it: such errors are not part of the chain.
+fn store_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a StoreError> {
+    if let Some(ListenError::Store(error)) = cause.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(DispatchError::Store(error)) = cause.downcast_ref() {
+        return Some(error);
+    }
+    cause.downcast_ref()
+}
+
+fn hint_to_bind(port: u16, error: io::ErrorKind) -> String {
+    match error {
+        io::ErrorKind::AddrInUse => format!(
+            "`ss -ltnp 'sport = :{port}'` (or `lsof -i :{port}`) tells who has it; `--port 0` takes any free port"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are for root; give another one with --port".to_owned()
+        }
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,168 @@
+//! The way from `trigger` and `replay` to the handler: through the project's running `listen`, or straight to `--to`.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::runtime::Runtime;
+use tokio_util::task::TaskTracker;
+
+use super::Session;
+use super::arguments::{SecretArgs, TimeLimit};
+use super::report::{Exit, Usage, exit_of};
+use crate::app::secret::ChosenSecret;
+use crate::bus::Bus;
+use crate::forward::{Forward, Settings};
+use crate::model::{Answer, Outcome, Printable, Target, printable_lines};
+use crate::observers::paint::Paint;
+use crate::observers::terminal::Style;
+use crate::pipeline::Pipeline;
+use crate::sources::dispatch::{Road, Sent};
+use crate::store::Store;
+
+use super::output::{Output, Volume};
+
+/// Where to send, and how long to wait.
+#[derive(Clone, Debug, Args)]
+pub struct RoadArgs {
+    /// Where to send [default: the running listen of this project]
+    #[arg(long, value_name = "TARGET")]
+    to: Option<Target>,
+    /// How long the handler may take, with --to; 0 waits for ever
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    timeout: TimeLimit,
+    #[command(flatten)]
+    secret: SecretArgs,
+}
+
+/// A road that is open, and what was found out on the way.
+pub struct OpenRoad {
+    /// The road.
+    pub road: Road,
+    /// The secret to sign with.
+    pub secret: ChosenSecret,
+    store: Option<Store>,
+}
+
+impl RoadArgs {
+    /// Where requests would be sent, for showing them only.
+    pub fn target(&self, session: &Session) -> anyhow::Result<Option<Target>> {
+        if let Some(target) = &self.to {
+            return Ok(Some(target.clone()));
+        }
+        let running = session.state.running()?;
+        Ok(running.and_then(|(running, ..)| running.ingress.parse().ok()))
+    }
+
+    /// The secret to sign with.
+    pub fn secret(&self, session: &Session) -> anyhow::Result<ChosenSecret> {
+        Ok(self.secret.choose_beside(session)?)
+    }
+
+    /// Opens the road; its tasks run on the runtime that is entered.
+    pub fn open(&self, session: &Session) -> anyhow::Result<OpenRoad> {
+        let running = session.state.running()?;
+        let secret = self.secret.choose_beside(session)?;
+        let ingress = match &running {
+            Some((running, _, token)) => Some((running.ingress.parse::<Target>()?, token.clone())),
+            None => None,
+        };
+        match (&self.to, ingress) {
+            (Some(target), ingress) if !is_same(ingress.as_ref().map(|(at, _)| at), target) => {
+                self.direct(session, target.clone(), secret)
+            }
+            (_, Some((ingress, token))) => {
+                let forward =
+                    Forward::new(Settings { timeout: None }, session.clock.clone(), TaskTracker::new());
+                let ingress = self.to.clone().unwrap_or(ingress);
+                let road = Road::Listen { forward, ingress, token, folder: session.state.path().to_owned() };
+                Ok(OpenRoad { road, secret, store: None })
+            }
+            _ => Err(Usage::new(
+                "no listen is running in this project, and no --to says where to send",
+                "start `mbaas-dev listen --forward localhost:3000`, or give `--to localhost:3000`",
+            )
+            .into()),
+        }
+    }
+
+    fn direct(&self, session: &Session, target: Target, secret: ChosenSecret) -> anyhow::Result<OpenRoad> {
+        session.state.ensure()?;
+        let store = Store::open(session.state.path())?;
+        let settings = Settings { timeout: self.timeout.0 };
+        let forward = Forward::new(settings, session.clock.clone(), TaskTracker::new());
+        let pipeline = Pipeline::new(store.clone(), forward, Bus::new(), 1, TaskTracker::new());
+        let road = Road::Direct { pipeline, target, secret: secret.secret.clone() };
+        Ok(OpenRoad { road, secret, store: Some(store) })
+    }
+}
+
+impl OpenRoad {
+    /// Waits until everything is on disk.
+    pub async fn close(self) {
+        drop(self.road);
+        if let Some(store) = self.store {
+            store.close().await;
+        }
+    }
+}
+
+/// Whether a target is the ingress itself: then it records, and we must not do so a second time.
+fn is_same(ingress: Option<&Target>, target: &Target) -> bool {
+    ingress.is_some_and(|ingress| {
+        let host = |target: &Target| match target.host() {
+            "localhost" | "::1" => "127.0.0.1".to_owned(),
+            host => host.to_owned(),
+        };
+        !target.is_tls() && ingress.port() == target.port() && host(ingress) == host(target)
+    })
+}
+
+/// A runtime for a command that does one thing: one thread, and timers.
+pub fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Shows what came of sending: as JSON, or a line and, when it is asked for, the whole answer.
+pub fn show(sent: &Sent, session: &Session, json: bool) -> anyhow::Result<Exit> {
+    let output = &session.output;
+    if json {
+        output.data(&serde_json::to_string(&sent.delivery)?)?;
+        return Ok(exit_of(sent));
+    }
+    let style = Style { paint: output.paint, zone: session.clock.zone() };
+    for line in style.delivery(&sent.delivery) {
+        output.data(&line)?;
+    }
+    if output.volume >= Volume::Verbose
+        && let Some(Outcome::Answered(answer)) = sent.delivery.last_attempt().map(|attempt| &attempt.outcome)
+    {
+        show_answer(answer, output)?;
+    }
+    Ok(exit_of(sent))
+}
+
+/// A handler's answer, whole.
+pub fn show_answer(answer: &Answer, output: &Output) -> std::io::Result<()> {
+    let paint: Paint = output.paint;
+    for (name, value) in answer.headers.iter() {
+        output.data(&format!("  {}: {}", paint.faint(&Printable(name).to_string()), Printable(value)))?;
+    }
+    let text = printable_lines(&String::from_utf8_lossy(&answer.body));
+    for line in text.lines() {
+        output.data(&format!("  {line}"))?;
+    }
+    if answer.cut {
+        output.data(&format!("  {}", paint.odd("… the answer was longer than what is kept")))?;
+    }
+    Ok(())
+}
+
+/// The worse of two ends of sending: unreachable, then not acknowledged, then done.
+pub fn worse(a: Exit, b: Exit) -> Exit {
+    a.max(b)
+}
+
+/// The time between two events at `rate` events a second; none when they follow as fast as they can.
+pub fn interval(rate: Option<f64>) -> Option<Duration> {
+    rate.map(|rate| Duration::from_secs_f64(1.0 / rate))
+}

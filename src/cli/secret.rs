@@ -1,0 +1,51 @@
+//! `mbaas-dev secret`
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Session;
+use super::arguments::SecretArgs;
+use super::report::Exit;
+use crate::app::secret::SecretSource;
+use crate::model::FORMAT_VERSION;
+
+/// The secret that events are signed with
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Print the secret in use, and nothing else, for scripts
+    Show {
+        /// Print a JSON object that also says where the secret comes from
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        secret: SecretArgs,
+    },
+    /// Generate another secret for this project, keep it and print it
+    New {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(command: &SecretCommand, session: &Session) -> anyhow::Result<Exit> {
+    let (secret, source, json) = match command {
+        SecretCommand::Show { json, secret } => {
+            let chosen = secret.choose_beside(session)?;
+            (chosen.secret, chosen.source, *json)
+        }
+        SecretCommand::New { json } => {
+            if session.state.running()?.is_some() {
+                session.output.talk("note: the running listen keeps its secret until it is started again");
+            }
+            (session.state.renew_project_secret(&session.clock)?, SecretSource::Project, *json)
+        }
+    };
+    if json {
+        let object = json!({ "v": FORMAT_VERSION, "secret": secret.expose(), "source": source.to_string() });
+        session.output.data(&object.to_string())?;
+    } else {
+        session.output.data(secret.expose())?;
+    }
+    Ok(Exit::Done)
+}

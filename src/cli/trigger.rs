@@ -1,0 +1,227 @@
+//! `mbaas-dev trigger`
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+
+use super::arguments::PatchArgs;
+use super::report::{Exit, Usage};
+use super::roads::{self, RoadArgs};
+use super::{Session, request_text};
+use crate::contract::{recognise, wire_event};
+use crate::fixture::{Catalogue, Entry, Fixture, Run};
+use crate::json::Json;
+use crate::model::{Contract, EventName, Headers, Kind, Origin, Request, Secret, Target};
+use crate::signature::SignMode;
+use crate::sources::compose::{self, Patch, Signing};
+use crate::sources::dispatch::{Parcel, Sent};
+use crate::sources::provenance::Provenance;
+
+/// Send an event as Meeting BaaS would, correctly signed or wrong on purpose
+///
+/// Without --to it goes to the running listen of this project. It is recorded either way. Exits 0 when the
+/// handler acknowledged with a 2xx status, 3 when it did not, 5 when it could not be reached.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+#[command(after_help = "Examples:\n  mbaas-dev trigger meeting.completed\n  \
+    mbaas-dev trigger meeting.failed --set data.error='\"access_denied\"'\n  \
+    mbaas-dev trigger meeting.completed@long --to localhost:3000/webhooks/meetingbaas\n  \
+    mbaas-dev trigger ./my-event.json --sign wrong-secret")]
+pub struct TriggerArgs {
+    /// An event with or without a variant (see `events list`), a fixture file, or - for standard input
+    #[arg(value_name = "EVENT[@VARIANT]|FILE|-")]
+    event: String,
+    /// The contract that the event belongs to [default: the first that has it]
+    #[arg(long, value_name = "CONTRACT")]
+    contract: Option<Contract>,
+    #[command(flatten)]
+    road: RoadArgs,
+    #[command(flatten)]
+    patches: PatchArgs,
+    /// Send the bytes of FILE as they are, neither filled in nor brought into canonical form
+    #[arg(long, conflicts_with_all = ["set", "set_string", "unset"])]
+    raw: bool,
+    /// Sign right, or wrong in a way that handlers must survive
+    #[arg(long, value_name = "MODE", default_value = "valid", value_parser = sign_mode())]
+    sign: SignMode,
+    /// How many events to send, each with ids of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// How many events to send a second [default: each when the one before it was answered]
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// Print the request as HTTP text and send nothing
+    #[arg(long, conflicts_with_all = ["curl", "json"])]
+    print: bool,
+    /// Print the request as a curl command and send nothing
+    #[arg(long, conflicts_with = "json")]
+    curl: bool,
+    /// Print the recorded delivery as a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn sign_mode() -> impl clap::builder::TypedValueParser<Value = SignMode> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    PossibleValuesParser::new(SignMode::ALL.map(SignMode::as_str)).map(|name| {
+        SignMode::ALL
+            .into_iter()
+            .find(|mode| mode.as_str() == name)
+            .expect("only names of modes are possible values")
+    })
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_not_a_number| format!("`{text}` is not a number"))?;
+    if (0.001..=100_000.0).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("the rate is from 0.001 to 100000".to_owned())
+    }
+}
+
+pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit> {
+    let event = Event::find(arguments, &mut session)?;
+    let maker = Maker {
+        event,
+        patches: arguments.patches.patches()?,
+        mode: arguments.sign,
+        raw: arguments.raw,
+        environment: session.environment,
+    };
+    if arguments.print || arguments.curl {
+        let secret = arguments.road.secret(&session)?;
+        let target = arguments.road.target(&session)?;
+        let target = target.unwrap_or_else(|| Target::local("localhost", 4400));
+        let parcel = maker.make(&session, &secret.secret)?;
+        let text = if arguments.curl {
+            request_text::curl(&target, &parcel.request)
+        } else {
+            request_text::http(&target, &parcel.request)
+        };
+        session.output.write_data(&text)?;
+        if session.output.is_terminal && !text.ends_with(b"\n") {
+            session.output.data("")?;
+        }
+        return Ok(Exit::Done);
+    }
+    roads::runtime()?.block_on(send(arguments, &maker, &session))
+}
+
+async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyhow::Result<Exit> {
+    let open = arguments.road.open(session)?;
+    let mut clock = roads::interval(arguments.rate).map(interval);
+    let mut exit = Exit::Done;
+    let mut sent: u32 = 0;
+    let ended = tokio::select! {
+        ended = async {
+            for _ in 0..arguments.count {
+                if let Some(clock) = &mut clock {
+                    clock.tick().await;
+                }
+                let parcel = maker.make(session, &open.secret.secret)?;
+                let result: Sent = open.road.send(&session.clock, parcel).await?;
+                exit = roads::worse(exit, roads::show(&result, session, arguments.json)?);
+                sent += 1;
+            }
+            Ok(exit)
+        } => ended,
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    };
+    if arguments.count > 1 {
+        session.output.talk(&format!("{sent} of {} sent", arguments.count));
+    }
+    open.close().await;
+    ended
+}
+
+/// Ticks for a rate; events that a slow handler held up are not made up for in a burst.
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
+
+/// What is sent: an event of the catalogue, or the user's own bytes.
+struct Event {
+    contract: Contract,
+    /// The event's name, where it comes from the catalogue; otherwise its body tells.
+    name: Option<EventName>,
+    fixture: Fixture,
+}
+
+impl Event {
+    fn find(arguments: &TriggerArgs, session: &mut Session) -> anyhow::Result<Self> {
+        let (text, contract) = (arguments.event.as_str(), arguments.contract);
+        let catalogue = Catalogue::embedded();
+        let looks_like_file = text == "-" || text.contains(['/', '\\']) || is_json_file(text);
+        if !looks_like_file {
+            let name: Result<EventName, _> = text.parse();
+            match name.map(|name| catalogue.find(&name, contract).cloned()) {
+                Ok(Ok(_)) if arguments.raw => {
+                    return Err(Usage::new("--raw sends the bytes of a file: give a FILE or -", "").into());
+                }
+                Ok(Ok(Entry { contract, name, fixture })) => {
+                    return Ok(Self { contract, name: Some(name), fixture });
+                }
+                _ if session.folder.join(text).is_file() => {}
+                Ok(Err(unknown)) => return Err(unknown.into()),
+                Err(bad_name) => {
+                    return Err(Usage::new(bad_name.to_string(), "see `mbaas-dev events list`").into());
+                }
+            }
+        }
+        let bytes = session.read(text)?;
+        let label = if text == "-" { "<stdin>" } else { text };
+        let told = recognise(&catalogue.wire_names(), &Headers::new(), &bytes);
+        let contract = contract.or(told.contract).unwrap_or(Contract::Preview);
+        Ok(Self { contract, name: None, fixture: Fixture::new(label, bytes) })
+    }
+}
+
+fn is_json_file(text: &str) -> bool {
+    Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+}
+
+/// Makes requests, each with ids and times of its own.
+struct Maker {
+    event: Event,
+    patches: Vec<Patch>,
+    mode: SignMode,
+    raw: bool,
+    environment: fn(&str) -> Option<String>,
+}
+
+impl Maker {
+    fn make(&self, session: &Session, secret: &Secret) -> anyhow::Result<Parcel> {
+        let body = if self.raw {
+            Bytes::copy_from_slice(self.event.fixture.source())
+        } else {
+            self.canonical_body(&self.event.fixture, session)?
+        };
+        let signing = Signing { contract: self.event.contract, secret: secret.clone(), mode: self.mode };
+        let request: Request = compose::request(&signing, body)?;
+        let kind = self.kind(&request);
+        let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
+        Ok(Parcel { request, kind, provenance })
+    }
+
+    fn canonical_body(&self, fixture: &Fixture, session: &Session) -> anyhow::Result<Bytes> {
+        let run = Run::new(&session.clock, self.environment);
+        let mut body: Json = fixture.render(&run)?;
+        compose::edit(&mut body, &self.patches)?;
+        Ok(Bytes::from(body.to_canonical()))
+    }
+
+    /// What the request is: as the catalogue says, or, for a file, as its body says.
+    fn kind(&self, request: &Request) -> Kind {
+        let told = || recognise(&Catalogue::embedded().wire_names(), &request.headers, &request.body);
+        let event_type = match &self.event.name {
+            Some(name) => Some(name.event_type.clone()),
+            None => told().event_type,
+        };
+        Kind { contract: Some(self.event.contract), event_type, wire_event: wire_event(&request.body) }
+    }
+}

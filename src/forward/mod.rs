@@ -1,0 +1,218 @@
+//! Hands a request to a target over HTTP/1.1 and says what came of it. A handler's failure is an outcome.
+
+mod dial;
+mod exact_head;
+mod pool;
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{Extensions, Method, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming as AnswerBody;
+use jiff::Timestamp;
+use tokio_util::task::TaskTracker;
+
+use self::pool::{Lease, Pool};
+use crate::model::{
+    Answer, Clock, Failure, FailureKind, Headers, KEPT_ANSWER_BYTES, Outcome, Request, Target,
+};
+
+/// How requests are handed over.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a target may take to answer; `None` waits for ever, for breakpoints.
+    pub timeout: Option<Duration>,
+}
+
+/// A cloneable handle to the HTTP client.
+#[derive(Clone)]
+pub struct Forward {
+    settings: Settings,
+    pool: Pool,
+    clock: Clock,
+}
+
+/// A request that was handed over, or could not be.
+pub struct Handed {
+    /// The URL it was sent to.
+    pub url: String,
+    /// When it was sent.
+    pub started_at: Timestamp,
+    /// From sending to the end of the answer (as far as it is kept), or to the failure.
+    pub duration: Duration,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What the wire said beyond status, headers and body: the reason phrase, the case of header names.
+    pub extensions: Extensions,
+    /// The rest of an answer that is longer than what is kept.
+    pub rest: Option<AnswerBody>,
+}
+
+/// An answer with what is not recorded of it.
+struct Received {
+    answer: Answer,
+    extensions: Extensions,
+    rest: Option<AnswerBody>,
+}
+
+impl Forward {
+    /// A client without connections yet; the tasks that drive them belong to `tasks`.
+    pub fn new(settings: Settings, clock: Clock, tasks: TaskTracker) -> Self {
+        Self { settings, pool: Pool::new(clock.clone(), tasks), clock }
+    }
+
+    /// Sends `request` to `target`, whose path becomes the prefix of the request's own.
+    pub async fn send(&self, target: &Target, request: &Request) -> Handed {
+        let path = target.path_for(&request.path);
+        let url = target.url_for(&request.path);
+        let (started_at, stopwatch) = (self.clock.now(), self.clock.tick());
+        let exchange = self.exchange(target, &path, request);
+        let result = match self.settings.timeout {
+            None => exchange.await,
+            Some(limit) => tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_elapsed| {
+                let detail = format!("no answer from {} within {limit:?}", target.authority());
+                Err(Failure { kind: FailureKind::Timeout, detail })
+            }),
+        };
+        let duration = stopwatch.elapsed();
+        match result {
+            Ok(Received { answer, extensions, rest }) => {
+                Handed { url, started_at, duration, outcome: Outcome::Answered(answer), extensions, rest }
+            }
+            Err(failure) => {
+                let outcome = Outcome::Failed(failure);
+                Handed { url, started_at, duration, outcome, extensions: Extensions::new(), rest: None }
+            }
+        }
+    }
+
+    async fn exchange(&self, target: &Target, path: &str, request: &Request) -> Result<Received, Failure> {
+        let method = Method::from_bytes(request.method.as_bytes()).map_err(|error| Failure {
+            kind: FailureKind::Protocol,
+            detail: format!("`{}` is not a method: {error}", request.method.escape_debug()),
+        })?;
+        let head = head(target, path, request);
+        let mut lease = self.pool.lease(target).await?;
+        let response = loop {
+            lease.head.set(head.clone());
+            let mut framing = http::Request::new(Full::new(request.body.clone()));
+            framing.method_mut().clone_from(&method);
+            match lease.sender.try_send_request(framing).await {
+                Ok(response) => break response,
+                // The connection was closed before a byte of this request was sent: it is safe to take another.
+                Err(error) if error.message().is_some() && lease.reused => {
+                    lease = self.pool.open(target).await?;
+                }
+                Err(error) => return Err(failure(target, error.error())),
+            }
+        };
+        self.receive(target, lease, response).await
+    }
+
+    /// Reads the answer, up to what is kept of it.
+    async fn receive(
+        &self,
+        target: &Target,
+        lease: Lease,
+        response: http::Response<AnswerBody>,
+    ) -> Result<Received, Failure> {
+        let (parts, mut body) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            let detail = format!("{} switched protocols without being asked to", target.authority());
+            return Err(Failure { kind: FailureKind::Protocol, detail });
+        }
+        let mut kept = Kept::default();
+        let cut = loop {
+            match body.frame().await {
+                None => break false,
+                Some(Err(error)) => return Err(failure(target, &error)),
+                Some(Ok(frame)) => kept.push(frame.into_data().unwrap_or_default()),
+            }
+            if kept.len() > KEPT_ANSWER_BYTES {
+                break true;
+            }
+        };
+        if !cut {
+            self.pool.give_back(target, lease);
+        }
+        let mut headers = Headers::from(&parts.headers);
+        headers.drop_hop_by_hop();
+        let answer = Answer { status: parts.status.as_u16(), headers, body: kept.into_bytes(), cut };
+        Ok(Received { answer, extensions: parts.extensions, rest: cut.then_some(body) })
+    }
+}
+
+/// Collects frames; a body of one frame, which is most, is not copied.
+#[derive(Default)]
+struct Kept {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Kept {
+    fn push(&mut self, data: Bytes) {
+        if self.all.is_empty() && self.first.is_empty() {
+            self.first = data;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.all.len())
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}
+
+/// The head as the target gets it: only `Host` and the value of `Content-Length` are ours.
+fn head(target: &Target, path: &str, request: &Request) -> Bytes {
+    let mut head = BytesMut::with_capacity(512);
+    let mut field = |name: &[u8], value: &[u8]| {
+        for part in [name, b": ", value, b"\r\n"] {
+            head.put_slice(part);
+        }
+    };
+    let (authority, length) = (target.authority(), request.body.len().to_string());
+    if request.headers.get("host").is_none() {
+        field(b"Host", authority.as_bytes());
+    }
+    for (name, value) in request.headers.iter() {
+        match name {
+            _ if name.eq_ignore_ascii_case(b"host") => field(name, authority.as_bytes()),
+            _ if name.eq_ignore_ascii_case(b"content-length") => field(name, length.as_bytes()),
+            _ => field(name, value),
+        }
+    }
+    if request.headers.get("content-length").is_none() && !request.body.is_empty() {
+        field(b"Content-Length", length.as_bytes());
+    }
+    let mut whole = BytesMut::with_capacity(head.len() + path.len() + 32);
+    for part in [request.method.as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n", &head, b"\r\n"] {
+        whole.put_slice(part);
+    }
+    whole.freeze()
+}
+
+fn failure(target: &Target, error: &hyper::Error) -> Failure {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let at = target.authority();
+    let (kind, what) = match io {
+        _ if error.is_parse_too_large() => (FailureKind::TooLarge, "the answer's head is too large"),
+        _ if error.is_parse() => (FailureKind::Protocol, "the answer is not HTTP"),
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+            (FailureKind::Protocol, "the answer's body is not framed as HTTP demands")
+        }
+        _ => (FailureKind::Reset, "the connection broke before the answer was complete"),
+    };
+    let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    Failure { kind, detail: format!("{what} ({at}: {error}{cause})") }
+}

@@ -1,0 +1,103 @@
+//! Connections to targets, kept for the next request for a moment.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio_util::task::TaskTracker;
+
+use super::dial::Dialer;
+use super::exact_head::{ExactHead, NextHead};
+use crate::model::{Clock, Failure, FailureKind, Target, Tick};
+
+/// How long an idle connection is kept. Handlers close theirs after two seconds (gunicorn) or five (Node,
+/// uvicorn), and a request must never race with that.
+const IDLE_TIME: Duration = Duration::from_secs(1);
+
+/// How many idle connections are kept for one target.
+const MOST_IDLE: usize = 256;
+
+/// The largest head of an answer that is read, in bytes.
+const ANSWER_BUFFER: usize = 256 * 1024;
+
+/// An open connection, for one request at a time.
+pub struct Lease {
+    /// Sends a request.
+    pub sender: SendRequest<Full<Bytes>>,
+    /// Where the head of that request goes.
+    pub head: NextHead,
+    /// Whether it has served a request before.
+    pub reused: bool,
+}
+
+/// A cloneable handle to the connections.
+#[derive(Clone)]
+pub struct Pool {
+    idle: Arc<Mutex<Idle>>,
+    dialer: Dialer,
+    tasks: TaskTracker,
+    clock: Clock,
+}
+
+/// Whether by TLS, the host, the port.
+type Address = (bool, String, u16);
+
+/// The connections to each address, each with the time since when it is idle, the newest last.
+type Idle = HashMap<Address, Vec<(Lease, Tick)>>;
+
+impl Pool {
+    /// An empty pool; the tasks that drive its connections belong to `tasks`.
+    pub fn new(clock: Clock, tasks: TaskTracker) -> Self {
+        Self { idle: Arc::default(), dialer: Dialer::default(), tasks, clock }
+    }
+
+    /// A connection to `target`: the one used last, when it is still good, or a new one.
+    pub async fn lease(&self, target: &Target) -> Result<Lease, Failure> {
+        while let Some((mut lease, since)) = self.pop(target) {
+            if since.elapsed() < IDLE_TIME && lease.sender.ready().await.is_ok() {
+                return Ok(lease);
+            }
+        }
+        self.open(target).await
+    }
+
+    /// A new connection to `target`.
+    pub async fn open(&self, target: &Target) -> Result<Lease, Failure> {
+        let (io, head) = ExactHead::new(self.dialer.dial(target).await?);
+        let handshake = http1::Builder::new()
+            .preserve_header_case(true)
+            .max_buf_size(ANSWER_BUFFER)
+            .handshake::<_, Full<Bytes>>(TokioIo::new(io))
+            .await;
+        let (sender, connection) = handshake.map_err(|error| Failure {
+            kind: FailureKind::Protocol,
+            detail: format!("no HTTP with {}: {error}", target.authority()),
+        })?;
+        // Its error reaches whoever waits for the answer, through the sender.
+        self.tasks.spawn(async move { drop(connection.await) });
+        Ok(Lease { sender, head, reused: false })
+    }
+
+    /// Gives a connection back, once the answer was read to its end.
+    pub fn give_back(&self, target: &Target, lease: Lease) {
+        let now = self.clock.tick();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = idle.entry(address(target)).or_default();
+        if connections.len() >= MOST_IDLE {
+            connections.remove(0);
+        }
+        connections.push((Lease { reused: true, ..lease }, now));
+    }
+
+    fn pop(&self, target: &Target) -> Option<(Lease, Tick)> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&address(target))?.pop()
+    }
+}
+
+fn address(target: &Target) -> Address {
+    (target.is_tls(), target.host().to_owned(), target.port())
+}

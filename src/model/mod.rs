@@ -1,0 +1,29 @@
+//! The words of the product, as plain data: no files, no sockets, no tasks.
+//!
+//! A *delivery* is one webhook request; an *attempt* is one try at handing it to a *target*; its *outcome* is an
+//! answer or a failure. A *contract* is one of the ways in which Meeting BaaS sends; an *event type* is the name
+//! that a user subscribes to, a *wire event* the value of `event` in the body.
+
+mod attempt;
+mod clock;
+mod contract;
+mod delivery;
+mod event;
+mod headers;
+mod printable;
+mod secret;
+mod shape;
+mod target;
+mod update;
+
+pub use attempt::{Answer, Attempt, Failure, FailureKind, KEPT_ANSWER_BYTES, Outcome};
+pub use clock::{Clock, Tick};
+pub use contract::Contract;
+pub use delivery::{Delivery, DeliveryId, Incoming, Kind, Origin, Request, Verdict};
+pub use event::{BadName, EventName, EventType};
+pub use headers::Headers;
+pub use printable::{Printable, printable_lines};
+pub use secret::Secret;
+pub use shape::{FORMAT_VERSION, millis};
+pub use target::{BadTarget, Target};
+pub use update::{NotForwarded, Trouble, Update};

@@ -1,0 +1,244 @@
+//! Where a handler listens: parsed once, joined with wire paths without ever leaving its host.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+/// The address of a handler, and the path prefix that its requests get.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    tls: bool,
+    host: String,
+    port: u16,
+    prefix: String,
+    query: Option<String>,
+}
+
+/// A text that is not a target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not a target: {reason} (try `3000`, `localhost:3000`, `localhost:3000/hooks` or `https://host/hooks`)", .text.escape_debug())]
+pub struct BadTarget {
+    text: String,
+    reason: &'static str,
+}
+
+impl Target {
+    /// A handler on a port of this machine, at the root path.
+    pub fn local(host: impl fmt::Display, port: u16) -> Self {
+        Self { tls: false, host: host.to_string(), port, prefix: String::new(), query: None }
+    }
+
+    /// Whether to speak TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host name or address; IPv6 addresses without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of `Host`: the port is left out when it is the scheme's own.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// The path and query of a request for `wire_path` here: the target's own path is a prefix, and a request
+    /// for `/` is one for the prefix itself.
+    pub fn path_for(&self, wire_path: &str) -> String {
+        let (path, query) = match wire_path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (wire_path, None),
+        };
+        let path = if path == "/" && !self.prefix.is_empty() { "" } else { path };
+        let prefix =
+            if path.starts_with('/') { self.prefix.trim_end_matches('/') } else { self.prefix.as_str() };
+        let mut joined = format!("{prefix}{path}");
+        let queries = self.query.as_deref().into_iter().chain(query);
+        for (mark, query) in ["?", "&"].into_iter().zip(queries) {
+            joined.push_str(mark);
+            joined.push_str(query);
+        }
+        if joined.starts_with('/') { joined } else { format!("/{joined}") }
+    }
+
+    /// The whole URL of a request for `wire_path` here.
+    pub fn url_for(&self, wire_path: &str) -> String {
+        format!("{}://{}{}", self.scheme(), self.authority(), self.path_for(wire_path))
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.url_for("/"))
+    }
+}
+
+impl FromStr for Target {
+    type Err = BadTarget;
+
+    fn from_str(text: &str) -> Result<Self, BadTarget> {
+        let bad = |reason| BadTarget { text: text.to_owned(), reason };
+        if text.is_empty() {
+            return Err(bad("it is empty"));
+        }
+        if let Some(c) =
+            text.chars().find(|c| c.is_whitespace() || c.is_control() || "\\\"<>^`{|}".contains(*c))
+        {
+            return Err(bad(if c == '\\' {
+                "it has a backslash"
+            } else {
+                "it has a character that no URL has"
+            }));
+        }
+        let (tls, rest) = match text.split_once("://") {
+            None => (false, text),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            Some(_) => return Err(bad("only http and https are spoken")),
+        };
+        if rest.contains('#') {
+            return Err(bad("a fragment is never sent"));
+        }
+        let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(authority_end);
+        if authority.contains('@') {
+            return Err(bad("it has a user name"));
+        }
+        if !path.is_ascii() {
+            return Err(bad("its path has characters that must be percent-encoded"));
+        }
+        let (host, port) = split_authority(authority).map_err(bad)?;
+        let (prefix, query) = match path.split_once('?') {
+            Some((prefix, query)) => (prefix, Some(query.to_owned())),
+            None => (path, None),
+        };
+        let prefix = if prefix == "/" { "" } else { prefix };
+        let port = port.unwrap_or(if tls { 443 } else { 80 });
+        Ok(Self { tls, host, port, prefix: prefix.to_owned(), query })
+    }
+}
+
+/// The host and the port of `3000`, `host`, `host:3000` or `[::1]:3000`.
+fn split_authority(authority: &str) -> Result<(String, Option<u16>), &'static str> {
+    const BAD_PORT: &str = "the port is a number from 1 to 65535";
+    let port_of = |text: &str| match text.parse() {
+        Ok(0) | Err(_) => Err(BAD_PORT),
+        Ok(port) if text.starts_with('+') => Ok(port).and(Err(BAD_PORT)),
+        Ok(port) => Ok(port),
+    };
+    if !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(("localhost".to_owned(), Some(port_of(authority)?)));
+    }
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (address, port) = rest.split_once(']').ok_or("the bracket of its IPv6 address is not closed")?;
+        address.parse::<Ipv6Addr>().map_err(|_ignored| "what stands in brackets is not an IPv6 address")?;
+        return match port.strip_prefix(':') {
+            Some(port) => Ok((address.to_owned(), Some(port_of(port)?))),
+            None if port.is_empty() => Ok((address.to_owned(), None)),
+            None => Err("after the address comes `:` and the port"),
+        };
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port_of(port)?)),
+        None => (authority, None),
+    };
+    let host_like = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || host.len() > 253 || !host.chars().all(host_like) {
+        return Err("it has no host name");
+    }
+    Ok((host.to_ascii_lowercase(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_form_of_a_target_is_understood() {
+        for (text, url) in [
+            ("3000", "http://localhost:3000/"),
+            ("localhost:3000", "http://localhost:3000/"),
+            ("LocalHost:3000/hooks", "http://localhost:3000/hooks"),
+            ("localhost:3000/hooks/", "http://localhost:3000/hooks/"),
+            ("http://127.0.0.1", "http://127.0.0.1/"),
+            ("https://example.test/a?k=v", "https://example.test/a?k=v"),
+            ("HTTPS://example.test:8443", "https://example.test:8443/"),
+            ("[::1]:3000", "http://[::1]:3000/"),
+            ("http://host.docker.internal:8080/x", "http://host.docker.internal:8080/x"),
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), url, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_target_is_refused() {
+        for text in [
+            "",
+            "0",
+            "65536",
+            "99999",
+            "localhost:",
+            "localhost:x",
+            "localhost:+80",
+            ":3000",
+            "ftp://x",
+            "http://",
+            "user@host",
+            "http://u:p@host",
+            "http://[::1",
+            "[zz]:1",
+            "a b",
+            "http://a/#f",
+            "a\\b",
+            "host/ü",
+            "//x",
+        ] {
+            assert!(text.parse::<Target>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_targets_path_is_a_prefix() {
+        for (target, wire, joined) in [
+            ("3000", "/", "/"),
+            ("3000", "/x?y=1", "/x?y=1"),
+            ("3000/hooks", "/", "/hooks"),
+            ("3000/hooks", "/x?y=1", "/hooks/x?y=1"),
+            ("3000/hooks/", "/", "/hooks/"),
+            ("3000/hooks/", "/x", "/hooks/x"),
+            ("3000/hooks", "/?y=1", "/hooks?y=1"),
+            ("3000/hooks?k=v", "/x?y=1", "/hooks/x?k=v&y=1"),
+            ("3000", "//evil.test/x", "//evil.test/x"),
+            ("3000/h", "/../..", "/h/../.."),
+            ("3000", "*", "/*"),
+            ("3000", "@evil.test", "/@evil.test"),
+        ] {
+            assert_eq!(target.parse::<Target>().unwrap().path_for(wire), joined, "{target} {wire}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_wire_path_changes_the_host(wire in "[ -~]{0,40}") {
+            let target: Target = "localhost:3000/hooks".parse().unwrap();
+            prop_assert!(target.url_for(&wire).starts_with("http://localhost:3000/"));
+        }
+
+        #[test]
+        fn parsing_never_panics(text in "\\PC{0,40}") {
+            drop(text.parse::<Target>());
+        }
+    }
+}

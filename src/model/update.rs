@@ -1,0 +1,38 @@
+//! News for observers: small, and never the only copy of anything.
+
+use std::sync::Arc;
+
+use super::Delivery;
+
+/// Something that observers want to hear about.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// A delivery is on disk.
+    Received(Arc<Delivery>),
+    /// An attempt ended; it is the delivery's last one.
+    Attempted(Arc<Delivery>),
+    /// A delivery ended without an attempt, and why.
+    NotForwarded(Arc<Delivery>, NotForwarded),
+    /// We could not do our part.
+    Trouble(Arc<Trouble>),
+}
+
+/// Why a recorded delivery was not handed to any target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotForwarded {
+    /// Its signature is not valid and `--verify strict` is on.
+    Unverified,
+    /// There is no target.
+    NoTarget,
+}
+
+/// Trouble of our own.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// For programs: `store`, `body_too_large`, …
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}

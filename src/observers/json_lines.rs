@@ -1,0 +1,52 @@
+//! What a program reads: one JSON object a line, with `v` and `type`, in the order in which things happened.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Update};
+
+/// The line that comes first: where to send to.
+pub fn ready(ingress: &str, inspector: Option<&str>, public: Option<&str>) -> String {
+    json!({ "v": FORMAT_VERSION, "type": "ready", "ingress": ingress, "inspector": inspector, "public": public })
+        .to_string()
+}
+
+/// The line for an update: `received`, `attempt` and `not_forwarded` carry all fields of the delivery.
+pub fn line(update: &Update) -> String {
+    match update {
+        Update::Received(delivery) => typed("received", delivery, &[]),
+        Update::Attempted(delivery) => {
+            typed("attempt", delivery, &[("attempt", to_value(&delivery.last_attempt()))])
+        }
+        Update::NotForwarded(delivery, why) => {
+            let reason = match why {
+                NotForwarded::Unverified => "signature",
+                NotForwarded::NoTarget => "no_target",
+            };
+            typed("not_forwarded", delivery, &[("reason", reason.into())])
+        }
+        Update::Trouble(trouble) => json!({
+            "v": FORMAT_VERSION,
+            "type": "error",
+            "code": trouble.code,
+            "message": trouble.message,
+            "hint": trouble.hint,
+        })
+        .to_string(),
+    }
+}
+
+fn typed(kind: &str, delivery: &Delivery, more: &[(&str, Value)]) -> String {
+    let mut object = Map::new();
+    object.insert("v".to_owned(), FORMAT_VERSION.into());
+    object.insert("type".to_owned(), kind.into());
+    if let Value::Object(fields) = to_value(delivery) {
+        object.extend(fields);
+    }
+    object.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    Value::Object(object).to_string()
+}
+
+fn to_value(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("our shapes have string keys and finite numbers")
+}

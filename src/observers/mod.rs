@@ -1,0 +1,8 @@
+//! Who watches: each observer hears updates and turns them into text; printing is the command line's.
+
+pub mod advice;
+pub mod follow;
+pub mod json_lines;
+pub mod paint;
+pub mod tally;
+pub mod terminal;

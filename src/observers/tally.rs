@@ -1,0 +1,117 @@
+//! The sums of a session: how many deliveries, what became of them, how long handlers took.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::terminal::latency;
+use crate::model::{FORMAT_VERSION, Outcome, Update, millis};
+
+/// The longest duration that is told apart: a day, in microseconds.
+const LONGEST_MICROS: u64 = 86_400_000_000;
+
+/// Counts what happens.
+#[derive(Debug)]
+pub struct Tally {
+    received: u64,
+    acknowledged: u64,
+    failed: BTreeMap<String, u64>,
+    not_forwarded: u64,
+    /// Durations of answered attempts, in microseconds.
+    durations: Histogram<u64>,
+}
+
+/// The sums, as JSON lines end with.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    v: u8,
+    r#type: &'static str,
+    received: u64,
+    acknowledged: u64,
+    failed: u64,
+    not_forwarded: u64,
+    failures: BTreeMap<String, u64>,
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        let durations =
+            Histogram::new_with_bounds(1, LONGEST_MICROS, 3).expect("the bounds are those of the library");
+        Self { received: 0, acknowledged: 0, failed: BTreeMap::new(), not_forwarded: 0, durations }
+    }
+
+    /// Counts an update.
+    pub fn count(&mut self, update: &Update) {
+        match update {
+            Update::Received(_) => self.received += 1,
+            Update::NotForwarded(..) => self.not_forwarded += 1,
+            Update::Trouble(_) => {}
+            Update::Attempted(delivery) => {
+                let Some(attempt) = delivery.last_attempt() else { return };
+                let reason = match &attempt.outcome {
+                    Outcome::Answered(answer) => answer.status.to_string(),
+                    Outcome::Failed(failure) => failure.kind.as_str().to_owned(),
+                };
+                if matches!(attempt.outcome, Outcome::Answered(_)) {
+                    let micros = u64::try_from(attempt.duration.as_micros()).unwrap_or(u64::MAX);
+                    self.durations.saturating_record(micros.max(1));
+                }
+                if attempt.outcome.is_acknowledged() {
+                    self.acknowledged += 1;
+                } else {
+                    *self.failed.entry(reason).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// The sums so far.
+    pub fn summary(&self) -> Summary {
+        let quantile = |q| (!self.durations.is_empty()).then(|| millis(self.at(q)));
+        Summary {
+            v: FORMAT_VERSION,
+            r#type: "summary",
+            received: self.received,
+            acknowledged: self.acknowledged,
+            failed: self.failed.values().sum(),
+            not_forwarded: self.not_forwarded,
+            failures: self.failed.clone(),
+            p50_ms: quantile(0.5),
+            p99_ms: quantile(0.99),
+        }
+    }
+
+    /// The sums on one line.
+    pub fn sentence(&self) -> String {
+        let plural = if self.received == 1 { "y" } else { "ies" };
+        let mut parts =
+            vec![format!("{} deliver{plural}", self.received), format!("{} acknowledged", self.acknowledged)];
+        let failures: Vec<String> =
+            self.failed.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        if !failures.is_empty() {
+            parts.push(format!("{} failed ({})", self.failed.values().sum::<u64>(), failures.join(", ")));
+        }
+        if self.not_forwarded > 0 {
+            parts.push(format!("{} not forwarded", self.not_forwarded));
+        }
+        if !self.durations.is_empty() {
+            parts.push(format!("p50 {}, p99 {}", latency(self.at(0.5)), latency(self.at(0.99))));
+        }
+        parts.join(" · ")
+    }
+
+    fn at(&self, quantile: f64) -> Duration {
+        Duration::from_micros(self.durations.value_at_quantile(quantile))
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,280 @@
+//! The ingress: takes any request as a delivery and answers the sender with the handler's answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Method, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Frame, Incoming as WireBody};
+use serde_json::json;
+
+use super::provenance::{DELIVERY, Provenance};
+use crate::bus::Bus;
+use crate::contract::{WireNames, recognise};
+use crate::model::{
+    Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Request,
+    Secret, Target, Trouble, Update, Verdict,
+};
+use crate::pipeline::{Delivered, Pipeline};
+use crate::serve::{Arrived, Body};
+use crate::signature;
+use crate::store::StoreError;
+
+/// What becomes of deliveries whose signature is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// They are forwarded, and shown as what they are.
+    Warn,
+    /// They are recorded, answered 401 and not forwarded.
+    Strict,
+    /// Nothing is checked.
+    Off,
+}
+
+/// How requests are taken.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where deliveries go; without one they are recorded only.
+    pub target: Option<Target>,
+    /// What becomes of deliveries whose signature is not valid.
+    pub verify: Verify,
+    /// The secret that signatures are checked with.
+    pub secret: Secret,
+    /// What our own commands prove themselves with.
+    pub token: Secret,
+    /// The largest body that is taken, in bytes.
+    pub max_body: usize,
+}
+
+/// A cloneable handle to the ingress service.
+#[derive(Clone)]
+pub struct Ingress(Arc<Parts>);
+
+struct Parts {
+    settings: Settings,
+    names: WireNames,
+    pipeline: Pipeline,
+    bus: Bus,
+    clock: Clock,
+}
+
+/// A request that is answered without becoming a delivery.
+enum Refusal {
+    Connect,
+    TooLarge,
+    Broken,
+}
+
+impl Ingress {
+    /// A service that feeds `pipeline`.
+    pub fn new(settings: Settings, names: WireNames, pipeline: Pipeline, bus: Bus, clock: Clock) -> Self {
+        Self(Arc::new(Parts { settings, names, pipeline, bus, clock }))
+    }
+
+    /// Takes one request; the answer is for its sender.
+    pub async fn receive(self, arrived: Arrived) -> Response<Body> {
+        match self.0.read(arrived).await {
+            Ok((incoming, ours)) => self.0.hand_on(incoming, ours).await,
+            Err(refusal) => self.0.refuse(&refusal),
+        }
+    }
+}
+
+impl Parts {
+    /// Makes a delivery of a request; whether it is of our own making as well.
+    async fn read(&self, arrived: Arrived) -> Result<(Incoming, bool), Refusal> {
+        let (received_at, id) = (self.clock.now(), DeliveryId::new(&self.clock));
+        let Arrived { request, mut headers } = arrived;
+        let (parts, body) = request.into_parts();
+        if parts.method == Method::CONNECT {
+            return Err(Refusal::Connect);
+        }
+        let body = read_body(body, self.settings.max_body).await?;
+        headers.drop_hop_by_hop();
+        let provenance = Provenance::take(&self.settings.token, &mut headers);
+        let ours = provenance.is_some();
+        let Provenance { origin, replay_of } =
+            provenance.unwrap_or(Provenance { origin: Origin::Ingress, replay_of: None });
+        let kind = recognise(&self.names, &headers, &body);
+        let signature = match self.settings.verify {
+            Verify::Off => Verdict::Unchecked,
+            Verify::Warn | Verify::Strict => {
+                signature::verify(kind.contract, &self.settings.secret, &headers, &body)
+            }
+        };
+        let request =
+            Request { method: parts.method.to_string(), path: wire_path(&parts.uri), headers, body };
+        Ok((Incoming { id, received_at, origin, replay_of, kind, signature, request }, ours))
+    }
+
+    async fn hand_on(&self, incoming: Incoming, ours: bool) -> Response<Body> {
+        let id = incoming.id.clone();
+        let unverified = self.settings.verify == Verify::Strict && incoming.signature != Verdict::Valid;
+        let target = match (&self.settings.target, unverified) {
+            (_, true) => return self.record_only(incoming, NotForwarded::Unverified).await,
+            (None, _) => return self.record_only(incoming, NotForwarded::NoTarget).await,
+            (Some(target), _) => target.clone(),
+        };
+        match self.pipeline.deliver(incoming, target).await {
+            Ok(mut delivered) => {
+                if ours {
+                    // Our own commands read the record next. An error means that it was told to the observers.
+                    drop((&mut delivered.settled).await);
+                }
+                relay(&id, delivered)
+            }
+            Err(error) => unrecorded(&error),
+        }
+    }
+
+    async fn record_only(&self, incoming: Incoming, why: NotForwarded) -> Response<Body> {
+        let (id, signature) = (incoming.id.clone(), incoming.signature);
+        if let Err(error) = self.pipeline.record_only(incoming, why).await {
+            return unrecorded(&error);
+        }
+        match why {
+            NotForwarded::Unverified => {
+                let message =
+                    format!("the signature is {}; it was recorded and not forwarded", signature.as_str());
+                report(StatusCode::UNAUTHORIZED, Some(&id), "signature", &message)
+            }
+            NotForwarded::NoTarget => {
+                report(StatusCode::OK, Some(&id), "recorded", "recorded; there is no target to forward to")
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response<Body> {
+        match refusal {
+            Refusal::Connect => {
+                report(StatusCode::METHOD_NOT_ALLOWED, None, "method", "this is not a forward proxy")
+            }
+            Refusal::Broken => {
+                report(StatusCode::BAD_REQUEST, None, "body", "the body ended before it was complete")
+            }
+            Refusal::TooLarge => {
+                let message =
+                    format!("a body over the limit of {} bytes was refused", self.settings.max_body);
+                let hint = "raise the limit with --max-body".to_owned();
+                let trouble = Trouble { code: "body_too_large", message: message.clone(), hint };
+                self.bus.publish(Update::Trouble(Arc::new(trouble)));
+                report(StatusCode::PAYLOAD_TOO_LARGE, None, "body_too_large", &message)
+            }
+        }
+    }
+}
+
+/// Path and query of a request, whatever form its target had: the host never comes from the wire.
+fn wire_path(uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    if path.starts_with('/') { path.to_owned() } else { format!("/{}", path.trim_start_matches('*')) }
+}
+
+async fn read_body(mut body: WireBody, limit: usize) -> Result<Bytes, Refusal> {
+    let announced = body.size_hint().lower();
+    if announced > limit as u64 {
+        return Err(Refusal::TooLarge);
+    }
+    let mut whole = BytesMut::new();
+    let mut first = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_broken| Refusal::Broken)?.into_data() else { continue };
+        if whole.len() + first.len() + data.len() > limit {
+            return Err(Refusal::TooLarge);
+        }
+        // A body that comes in one piece, which is most, is not copied.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.reserve(usize::try_from(announced).unwrap_or_default());
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// The handler's answer for the sender, or why there is none.
+fn relay(id: &DeliveryId, delivered: Delivered) -> Response<Body> {
+    match delivered.outcome().cloned() {
+        Some(Outcome::Answered(answer)) => pass_on(id, answer, delivered),
+        Some(Outcome::Failed(failure)) => undelivered(id, &failure),
+        None => report(StatusCode::OK, Some(id), "recorded", "recorded"),
+    }
+}
+
+fn pass_on(id: &DeliveryId, answer: Answer, delivered: Delivered) -> Response<Body> {
+    let body = match delivered.rest {
+        None => Full::new(answer.body).map_err(|never| match never {}).boxed(),
+        Some(rest) => Behind { first: answer.body, rest }.boxed(),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    *response.extensions_mut() = delivered.extensions;
+    for (name, value) in answer.headers.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    name_delivery(&mut response, id);
+    response
+}
+
+/// A body of what was read already and what is still to come.
+struct Behind {
+    first: Bytes,
+    rest: WireBody,
+}
+
+impl hyper::body::Body for Behind {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.rest).poll_frame(cx);
+        }
+        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))))
+    }
+}
+
+fn undelivered(id: &DeliveryId, failure: &Failure) -> Response<Body> {
+    let status = match failure.kind {
+        FailureKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    report(status, Some(id), failure.kind.as_str(), &failure.detail)
+}
+
+/// Trouble of our own is never a 4xx, on which some senders give up for good.
+fn unrecorded(error: &StoreError) -> Response<Body> {
+    let mut response = report(StatusCode::SERVICE_UNAVAILABLE, None, "store", &error.to_string());
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+fn report(status: StatusCode, id: Option<&DeliveryId>, error: &str, message: &str) -> Response<Body> {
+    let delivery = id.map(DeliveryId::as_str);
+    let text = json!({ "error": error, "message": message, "delivery": delivery }).to_string();
+    let mut response = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(id) = id {
+        name_delivery(&mut response, id);
+    }
+    response
+}
+
+fn name_delivery(response: &mut Response<Body>, id: &DeliveryId) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(DELIVERY, value);
+    }
+}

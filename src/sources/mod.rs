@@ -1,0 +1,6 @@
+//! Where deliveries come from: each source makes one and hands it to the pipeline, or sends it as a sender would.
+
+pub mod compose;
+pub mod dispatch;
+pub mod ingress;
+pub mod provenance;

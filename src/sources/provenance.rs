@@ -1,0 +1,69 @@
+//! How our own commands tell the ingress where a delivery comes from: headers named `mbaas-dev-*`.
+//!
+//! They are believed only together with the token of the running `listen`, which stands in a file that only its
+//! user can read; anybody else's are dropped. None of them is ever forwarded or recorded.
+
+use subtle::ConstantTimeEq;
+
+use crate::model::{DeliveryId, Headers, Origin, Secret};
+
+const PREFIX: &[u8] = b"mbaas-dev-";
+const TOKEN: &str = "mbaas-dev-token";
+const ORIGIN: &str = "mbaas-dev-origin";
+const REPLAY_OF: &str = "mbaas-dev-replay-of";
+
+/// In answers: the id under which the delivery is recorded.
+pub const DELIVERY: &str = "mbaas-dev-delivery";
+
+/// Where a delivery comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// How it came to be.
+    pub origin: Origin,
+    /// The delivery that it repeats.
+    pub replay_of: Option<DeliveryId>,
+}
+
+impl Provenance {
+    /// Adds the headers that say so.
+    pub fn announce(&self, token: &Secret, headers: &mut Headers) {
+        headers.push(TOKEN.as_bytes(), token.expose().to_owned());
+        headers.push(ORIGIN.as_bytes(), self.origin.as_str().as_bytes());
+        if let Some(id) = &self.replay_of {
+            headers.push(REPLAY_OF.as_bytes(), id.to_string());
+        }
+    }
+
+    /// Takes our headers out of a request, and believes them when the token is right.
+    pub fn take(token: &Secret, headers: &mut Headers) -> Option<Self> {
+        let is_ours = |name: &[u8]| name.get(..PREFIX.len()).is_some_and(|p| p.eq_ignore_ascii_case(PREFIX));
+        if !headers.iter().any(|(name, _)| is_ours(name)) {
+            return None;
+        }
+        let trusted =
+            headers.get(TOKEN).is_some_and(|given| bool::from(given.ct_eq(token.expose().as_bytes())));
+        let origin = headers.get_str(ORIGIN).and_then(Origin::from_name);
+        let replay_of = headers.get_str(REPLAY_OF).and_then(|id| id.parse().ok());
+        headers.retain(|name, _| !is_ours(name));
+        trusted.then_some(Self { origin: origin?, replay_of })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_is_believed_and_nothing_of_ours_stays() {
+        let token = Secret::new("t0ken");
+        let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
+        let mut headers: Headers = [("A", "1")].into_iter().collect();
+        provenance.announce(&token, &mut headers);
+        let mut forged = headers.clone();
+        assert_eq!(Provenance::take(&token, &mut headers), Some(provenance));
+        assert_eq!(Provenance::take(&Secret::new("other"), &mut forged), None);
+        for left in [headers, forged] {
+            assert_eq!(left, [("A", "1")].into_iter().collect());
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What can go wrong with the record, told so that its user can mend it.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{ErrorCode, ffi};
+
+/// Why the record could not be written or read. It names the file; [`hint`](Self::hint) says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another program held the file for 5 seconds.
+    #[error("`{}` is locked by another program", .file.display())]
+    Busy {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The disk is full.
+    #[error("the disk that holds `{}` is full", .file.display())]
+    Full {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file is not a database, or not a sound one, or not ours.
+    #[error("`{}` is damaged: {detail}", .file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What exactly.
+        detail: String,
+    },
+    /// A newer version of this program wrote the file.
+    #[error(
+        "`{}` was written by a newer mbaas-dev: it has format {found}, and this one knows formats up to {known}",
+        .file.display()
+    )]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// The format of the file, counting from 1.
+        found: i64,
+        /// The newest format that is known here.
+        known: i64,
+    },
+    /// The file or its file system is read-only.
+    #[error("`{}` is read-only, or the file system that it is on", .file.display())]
+    ReadOnly {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file cannot be opened or made, mostly for want of a permission.
+    #[error("`{}` cannot be opened: {detail}", .file.display())]
+    Unwritable {
+        /// The file.
+        file: PathBuf,
+        /// What exactly.
+        detail: String,
+    },
+    /// The folder is not there.
+    #[error("there is no folder for `{}`", .file.display())]
+    NotFound {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A symbolic link stands where the file should be.
+    #[error("`{}` is a symbolic link, which is never followed", .file.display())]
+    Symlink {
+        /// The link.
+        file: PathBuf,
+    },
+    /// The record was closed before.
+    #[error("`{}` is closed already", .file.display())]
+    Closed {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Anything else.
+    #[error("`{}` failed: {detail}", .file.display())]
+    Other {
+        /// The file.
+        file: PathBuf,
+        /// What exactly.
+        detail: String,
+    },
+}
+
+impl StoreError {
+    /// What to do about it: one or two sentences.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Busy { .. } => {
+                "Close the program that has the file open (a database browser, say), and try again."
+                    .to_owned()
+            }
+            Self::Full { .. } => "Free some space; recording goes on by itself after that.".to_owned(),
+            Self::Damaged { file, .. } => {
+                let file = file.display().to_string();
+                let aside = quoted(&format!("{file}.damaged"));
+                format!("Move it away (`mv {} {aside}`) and start again.", quoted(&file))
+            }
+            Self::Newer { .. } => "Update mbaas-dev, or use another folder with `--data-dir`.".to_owned(),
+            Self::ReadOnly { .. } => "Make it writable, or use another folder with `--data-dir`.".to_owned(),
+            Self::Unwritable { .. } => {
+                "Check who owns it and its permissions, or use another folder with `--data-dir`.".to_owned()
+            }
+            Self::NotFound { .. } => "Make the folder, or use another one with `--data-dir`.".to_owned(),
+            Self::Symlink { .. } => {
+                "Remove the link, and use `--data-dir` to keep the file elsewhere.".to_owned()
+            }
+            Self::Closed { .. } => "Start mbaas-dev again.".to_owned(),
+            Self::Other { .. } => "Try again; if it stays, use another folder with `--data-dir`.".to_owned(),
+        }
+    }
+
+    /// What an error of SQLite on `file` means.
+    pub(super) fn from_sqlite(file: &Path, error: &rusqlite::Error) -> Self {
+        let (file, detail) = (file.to_path_buf(), error.to_string());
+        let cause = match error {
+            rusqlite::Error::SqliteFailure(cause, _) => cause,
+            // Our SQL is tested, so it is the tables that do not fit.
+            rusqlite::Error::SqlInputError { error, msg, .. } if error.code == ErrorCode::Unknown => {
+                return Self::Damaged {
+                    file,
+                    detail: format!("its tables are not those of mbaas-dev ({msg})"),
+                };
+            }
+            rusqlite::Error::SqlInputError { error, .. } => error,
+            error if is_about_a_value(error) => return Self::Damaged { file, detail },
+            _ => return Self::Other { file, detail },
+        };
+        match (cause.code, cause.extended_code) {
+            (_, ffi::SQLITE_CANTOPEN_SYMLINK) => Self::Symlink { file },
+            // The former is that the index of the log cannot grow.
+            (_, ffi::SQLITE_IOERR_SHMSIZE) | (ErrorCode::DiskFull, _) => Self::Full { file },
+            (
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed,
+                _,
+            ) => Self::Busy { file },
+            (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Self::Damaged { file, detail },
+            (ErrorCode::ReadOnly, _) => Self::ReadOnly { file },
+            (ErrorCode::CannotOpen | ErrorCode::PermissionDenied, _) => Self::Unwritable { file, detail },
+            _ => Self::Other { file, detail },
+        }
+    }
+}
+
+/// Whether the error is that a row holds what we never write.
+fn is_about_a_value(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
+/// A path as one word of a shell.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_can_be_pasted_into_a_shell() {
+        let error = StoreError::Damaged { file: "/a b/it's.db".into(), detail: "x".into() };
+        assert!(error.hint().contains(r"mv '/a b/it'\''s.db' '/a b/it'\''s.db.damaged'"), "{}", error.hint());
+        let error = StoreError::Damaged { file: "/a/b.db".into(), detail: "x".into() };
+        assert!(error.hint().contains("mv /a/b.db /a/b.db.damaged"), "{}", error.hint());
+    }
+
+    #[test]
+    fn every_error_is_one_sentence_that_names_the_file() {
+        let file = || PathBuf::from("/d/deliveries.db");
+        for error in [
+            StoreError::Busy { file: file() },
+            StoreError::Full { file: file() },
+            StoreError::Damaged { file: file(), detail: "x".into() },
+            StoreError::Newer { file: file(), found: 9, known: 1 },
+            StoreError::ReadOnly { file: file() },
+            StoreError::Unwritable { file: file(), detail: "x".into() },
+            StoreError::NotFound { file: file() },
+            StoreError::Symlink { file: file() },
+            StoreError::Closed { file: file() },
+            StoreError::Other { file: file(), detail: "x".into() },
+        ] {
+            let message = error.to_string();
+            assert!(message.contains("`/d/deliveries.db`") && !message.ends_with('.'), "{message}");
+            assert!(error.hint().ends_with('.'), "{}", error.hint());
+        }
+    }
+
+    #[test]
+    fn codes_of_sqlite_become_kinds() {
+        let kind = |code| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            StoreError::from_sqlite(Path::new("f"), &error)
+        };
+        let file = || PathBuf::from("f");
+        assert_eq!(kind(ffi::SQLITE_BUSY_RECOVERY), StoreError::Busy { file: file() });
+        assert_eq!(kind(ffi::SQLITE_PROTOCOL), StoreError::Busy { file: file() });
+        assert_eq!(kind(ffi::SQLITE_FULL), StoreError::Full { file: file() });
+        assert_eq!(kind(ffi::SQLITE_IOERR_SHMSIZE), StoreError::Full { file: file() });
+        assert_eq!(kind(ffi::SQLITE_READONLY_DBMOVED), StoreError::ReadOnly { file: file() });
+        assert_eq!(kind(ffi::SQLITE_CANTOPEN_SYMLINK), StoreError::Symlink { file: file() });
+        assert!(matches!(kind(ffi::SQLITE_CORRUPT), StoreError::Damaged { .. }));
+        assert!(matches!(kind(ffi::SQLITE_NOTADB), StoreError::Damaged { .. }));
+        assert!(matches!(kind(ffi::SQLITE_CANTOPEN), StoreError::Unwritable { .. }));
+        assert!(matches!(kind(ffi::SQLITE_IOERR_FSYNC), StoreError::Other { .. }));
+    }
+}

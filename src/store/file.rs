@@ -1,0 +1,167 @@
+//! The file of the record: where it is, what may stand there, and how a connection to it is set up.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreError;
+use super::schema;
+
+/// The name of the file within its folder.
+const NAME: &str = "deliveries.db";
+
+/// How long to wait for another program that holds the file.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long to wait between two tries at what SQLite itself does not wait for.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The size above which the write-ahead log is cut when it starts over, in bytes.
+///
+/// Only a reader that stays for long makes it grow so far; below, its space is better kept than freed and taken again.
+const KEPT_LOG: i64 = 64 * 1024 * 1024;
+
+/// The whole path of the file in `folder`, without symbolic links on the way: SQLite refuses every one of them, and
+/// a user's folders may well stand behind some.
+pub(super) fn locate(folder: &Path) -> Result<PathBuf, StoreError> {
+    let whole = if cfg!(unix) { folder.canonicalize() } else { std::path::absolute(folder) };
+    match whole {
+        Ok(folder) => Ok(folder.join(NAME)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(StoreError::NotFound { file: folder.join(NAME) })
+        }
+        Err(error) => Err(StoreError::Unwritable { file: folder.join(NAME), detail: error.to_string() }),
+    }
+}
+
+/// Whether there is a file; an error when it or one that SQLite keeps beside it is anything but a plain file.
+pub(super) fn exists(file: &Path) -> Result<bool, StoreError> {
+    let mut found = false;
+    for suffix in ["-journal", "-shm", "-wal", ""] {
+        let mut path = OsString::from(file);
+        path.push(suffix);
+        let path = PathBuf::from(path);
+        found = match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_symlink() => return Err(StoreError::Symlink { file: path }),
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(StoreError::Damaged { file: path, detail: "it is not a file".to_owned() });
+            }
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(StoreError::Unwritable { file: path, detail: error.to_string() }),
+        };
+    }
+    Ok(found)
+}
+
+/// Opens the file for writing, making it when there is none, with its tables up to date.
+pub(super) fn open_for_writing(file: &Path) -> Result<Connection, StoreError> {
+    if !exists(file)? {
+        create(file)?;
+    }
+    let mut connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let failed = |error: rusqlite::Error| StoreError::from_sqlite(file, &error);
+    if connection.is_readonly("main").map_err(failed)? {
+        return Err(StoreError::ReadOnly { file: file.to_path_buf() });
+    }
+    set_up_writing(&connection).map_err(failed)?;
+    schema::migrate(&mut connection, file, schema::MIGRATIONS)?;
+    Ok(connection)
+}
+
+/// Opens the file for reading; its tables are as they are.
+pub(super) fn open_for_reading(file: &Path) -> Result<Connection, StoreError> {
+    connect(file, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// Makes an empty file that only its owner can read. SQLite gives the files beside it the same mode, and makes the
+/// new names durable when it first syncs its log.
+fn create(file: &Path) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = || file.to_path_buf();
+    match options.open(file()) {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            // Another process was faster.
+            ErrorKind::AlreadyExists => Ok(()),
+            ErrorKind::NotFound => Err(StoreError::NotFound { file: file() }),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Err(StoreError::Full { file: file() }),
+            ErrorKind::ReadOnlyFilesystem => Err(StoreError::ReadOnly { file: file() }),
+            _ => Err(StoreError::Unwritable { file: file(), detail: error.to_string() }),
+        },
+    }
+}
+
+fn connect(file: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let failed = |error: rusqlite::Error| StoreError::from_sqlite(file, &error);
+    let connection = Connection::open_with_flags(file, flags).map_err(failed)?;
+    set_up(&connection).map_err(failed)?;
+    Ok(connection)
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    // A file may come from anywhere: its schema calls no functions, and its pages are checked before use.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)
+}
+
+fn set_up_writing(connection: &Connection) -> rusqlite::Result<()> {
+    use_write_ahead_log(connection)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // The writer copies the log back itself, when nobody waits for it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", KEPT_LOG, |_| Ok(()))
+}
+
+/// Switches a new file to a write-ahead log. SQLite does not wait when two processes do so at once; we do.
+fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    connection.busy_timeout(Duration::ZERO)?;
+    let mut waited = Duration::ZERO;
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())) {
+            Err(error) if is_busy(&error) && waited < PATIENCE => {
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            Err(error) => return Err(error),
+            Ok(()) => return connection.busy_timeout(PATIENCE),
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+}
+
+/// Which file stood at a path: what is written to one that was removed or replaced since is lost.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identity(Option<(u64, u64)>);
+
+impl Identity {
+    /// The file at `path` now.
+    #[cfg(unix)]
+    pub(super) fn of(path: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self(fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino())))
+    }
+
+    /// The file at `path` now: elsewhere, an open file cannot be removed.
+    #[cfg(not(unix))]
+    pub(super) fn of(_path: &Path) -> Self {
+        Self(None)
+    }
+}

@@ -1,0 +1,83 @@
+//! How a delivery and an attempt are put into their tables.
+
+use bytes::Bytes;
+use rusqlite::{CachedStatement, Connection, params};
+
+use super::row;
+use crate::contract;
+use crate::model::{Attempt, Contract, EventType, Headers, Incoming, Outcome};
+
+/// The statements of one transaction, prepared once for the connection.
+pub(super) struct Inserts<'c> {
+    connection: &'c Connection,
+    delivery: CachedStatement<'c>,
+    attempt: CachedStatement<'c>,
+}
+
+impl<'c> Inserts<'c> {
+    pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            delivery: connection.prepare_cached(
+                "INSERT INTO deliveries (id, received_at, origin, replay_of, contract, event_type, wire_event,
+                     signature, method, path, headers, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?,
+            attempt: connection.prepare_cached(
+                "INSERT INTO attempts (delivery, number, target, started_at, duration_us, acknowledged, status,
+                     error, detail, cut, headers, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?,
+        })
+    }
+
+    /// Puts a delivery in and gives its number.
+    pub(super) fn delivery(&mut self, incoming: &Incoming) -> rusqlite::Result<i64> {
+        let (kind, request) = (&incoming.kind, &incoming.request);
+        self.delivery.execute(params![
+            row::id_bytes(&incoming.id),
+            incoming.received_at.as_microsecond(),
+            incoming.origin.as_str(),
+            incoming.replay_of.as_ref().map(row::id_bytes),
+            kind.contract.map(Contract::as_str),
+            kind.event_type.as_ref().map(EventType::as_str),
+            kind.wire_event,
+            incoming.signature.as_str(),
+            request.method,
+            request.path,
+            &contract::mask(&request.headers).to_block()[..],
+            &request.body[..],
+        ])?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    /// Puts an attempt in.
+    pub(super) fn attempt(&mut self, delivery: i64, attempt: &Attempt) -> rusqlite::Result<()> {
+        let (mut status, mut error, mut detail, mut cut) = (None, None, None, false);
+        let (mut headers, mut body) = (Headers::new(), Bytes::new());
+        match &attempt.outcome {
+            Outcome::Answered(answer) => {
+                (status, cut) = (Some(answer.status), answer.cut);
+                (headers, body) = (contract::mask(&answer.headers), answer.body.clone());
+            }
+            Outcome::Failed(failure) => {
+                (error, detail) = (Some(failure.kind.as_str()), Some(failure.detail.as_str()));
+            }
+        }
+        self.attempt.execute(params![
+            delivery,
+            attempt.number,
+            attempt.target,
+            attempt.started_at.as_microsecond(),
+            row::micros(attempt.duration),
+            attempt.outcome.is_acknowledged(),
+            status,
+            error,
+            detail,
+            cut,
+            &headers.to_block()[..],
+            &body[..],
+        ])?;
+        Ok(())
+    }
+}

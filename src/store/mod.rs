@@ -1,0 +1,94 @@
+//! The record of everything that came in, in one SQLite file; the only module with SQL.
+//!
+//! A [`Store`] writes: one thread owns the only writing connection and commits what has gathered in one transaction
+//! (*group commit*), so that waiting for the disk costs a busy sender next to nothing. A [`Reader`] reads, beside any
+//! number of writers and in other processes too.
+//!
+//! Credentials in headers are masked on their way in; nothing else is changed. Times are kept to the microsecond.
+
+mod error;
+mod file;
+mod insert;
+mod query;
+mod reader;
+mod row;
+mod schema;
+mod search;
+mod select;
+#[cfg(test)]
+mod testing;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use error::StoreError;
+pub use query::{Query, Recorded, Selector};
+pub use reader::Reader;
+
+use crate::model::{Attempt, Incoming};
+use writer::{Command, Job, Writer};
+
+/// How many jobs may wait for the thread; whoever brings one more waits for room.
+const QUEUE: usize = 1024;
+
+/// A handle to the record; clones share one thread and one connection.
+#[derive(Clone, Debug)]
+pub struct Store {
+    file: Arc<Path>,
+    queue: mpsc::Sender<Command>,
+    /// Closes when the thread has ended.
+    ended: watch::Receiver<()>,
+}
+
+impl Store {
+    /// Opens the record in `folder`, which exists, making it when there is none and bringing an old one up to date.
+    ///
+    /// The file is `deliveries.db`, readable by its owner only. Blocks, for up to 5 seconds when another program
+    /// holds the file.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let file = file::locate(folder)?;
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (alive, ended) = watch::channel(());
+        Writer::open(&file, waiting)?.start(alive)?;
+        Ok(Self { file: file.into(), queue, ended })
+    }
+
+    /// Records a request and gives its number, once it is on disk.
+    ///
+    /// An error means that the caller must not acknowledge the request. Whoever stops waiting may find it recorded.
+    pub async fn record(&self, incoming: Arc<Incoming>) -> Result<i64, StoreError> {
+        self.write(Job::Delivery(incoming)).await
+    }
+
+    /// Records an attempt at the delivery of that number, once it is on disk.
+    ///
+    /// An attempt of the same number, recorded before, is an error and stays as it is.
+    pub async fn record_attempt(&self, delivery: i64, attempt: Arc<Attempt>) -> Result<(), StoreError> {
+        self.write(Job::Attempt(delivery, attempt)).await.map(drop)
+    }
+
+    /// Writes what is waiting, ends the thread and waits for that; other clones get [`StoreError::Closed`] from then
+    /// on. Dropping the last clone does the same without waiting.
+    pub async fn close(mut self) {
+        // An error means that the thread has ended already.
+        self.queue.send(Command::Close).await.ok();
+        while self.ended.changed().await.is_ok() {}
+    }
+
+    /// The error of whoever comes after the end.
+    pub fn closed(&self) -> StoreError {
+        StoreError::Closed { file: self.file.to_path_buf() }
+    }
+
+    async fn write(&self, job: Job) -> Result<i64, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Command::Write(job, reply)).await.map_err(|_unsent| self.closed())?;
+        answer.await.map_err(|_dropped| self.closed())?
+    }
+}
+
+#[cfg(test)]
+mod tests;

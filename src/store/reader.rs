@@ -1,0 +1,143 @@
+//! Reading the record, beside whoever writes it.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::search::Needle;
+use super::select::{self, Select};
+use super::{Query, Recorded, Selector, StoreError, file, row, schema};
+use crate::model::{Attempt, Delivery, Request};
+
+/// A reading connection. Its methods block; each sees the record as it was at one moment.
+#[derive(Debug)]
+pub struct Reader {
+    file: PathBuf,
+    connection: Connection,
+}
+
+/// What of an attempt's answer to read.
+#[derive(Clone, Copy)]
+enum Answers {
+    Whole,
+    Outlined,
+}
+
+impl Reader {
+    /// Opens the record in `folder`; `None` when there is none yet. One of an older format is brought up to date.
+    pub fn open(folder: &Path) -> Result<Option<Self>, StoreError> {
+        let file = match file::locate(folder) {
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            file => file?,
+        };
+        if !file::exists(&file)? {
+            return Ok(None);
+        }
+        let mut connection = file::open_for_reading(&file)?;
+        let found = schema::version(&connection).map_err(|error| StoreError::from_sqlite(&file, &error))?;
+        if !schema::is_current(&file, found, schema::MIGRATIONS)? {
+            drop(file::open_for_writing(&file)?);
+            connection = file::open_for_reading(&file)?;
+        }
+        Ok(Some(Self { file, connection }))
+    }
+
+    /// The deliveries that fit, newest first. Of an attempt's answer, headers and body are left empty.
+    ///
+    /// A search reads every delivery that fits otherwise until it has found enough.
+    pub fn list(&self, query: &Query) -> Result<Vec<Delivery>, StoreError> {
+        self.at_one_moment(|| match select::select(&self.connection, query)? {
+            Some(select) => self.page(query, &select),
+            None => Ok(Vec::new()),
+        })
+    }
+
+    /// A delivery with everything that was kept of it; `None` when there is none like that.
+    pub fn find(&self, selector: &Selector) -> Result<Option<Recorded>, StoreError> {
+        self.at_one_moment(|| {
+            let Some((mut delivery, request)) = self.delivery(selector)? else { return Ok(None) };
+            delivery.attempts = self.attempts(delivery.number, Answers::Whole)?;
+            Ok(Some(Recorded { delivery, request }))
+        })
+    }
+
+    fn at_one_moment<T>(&self, read: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let failed = |error: rusqlite::Error| StoreError::from_sqlite(&self.file, &error);
+        let moment = self.connection.unchecked_transaction().map_err(failed)?;
+        let found = read().map_err(failed)?;
+        moment.commit().map_err(failed)?;
+        Ok(found)
+    }
+
+    fn page(&self, query: &Query, select: &Select) -> rusqlite::Result<Vec<Delivery>> {
+        let needle = query.search.as_deref().map(Needle::new);
+        let mut statement = self.connection.prepare_cached(&select.text)?;
+        let mut rows = statement.query(params_from_iter(&select.values))?;
+        let mut page = Vec::new();
+        while page.len() < query.limit
+            && let Some(row) = rows.next()?
+        {
+            if let Some(needle) = &needle
+                && !self.is_in_row(needle, row)?
+            {
+                continue;
+            }
+            let mut delivery = row::delivery(row)?;
+            delivery.attempts = self.attempts(delivery.number, Answers::Outlined)?;
+            page.push(delivery);
+        }
+        Ok(page)
+    }
+
+    fn is_in_row(&self, needle: &Needle, row: &Row<'_>) -> rusqlite::Result<bool> {
+        for column in ["path", "headers", "body"] {
+            if is_in_value(needle, row.get_ref(column)?) {
+                return Ok(true);
+            }
+        }
+        let mut statement =
+            self.connection.prepare_cached("SELECT body FROM attempts WHERE delivery = ?1")?;
+        let mut answers = statement.query([row.get::<_, i64>("number")?])?;
+        while let Some(answer) = answers.next()? {
+            if is_in_value(needle, answer.get_ref("body")?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn delivery(&self, selector: &Selector) -> rusqlite::Result<Option<(Delivery, Request)>> {
+        let (column, value) = match selector {
+            Selector::Id(id) => ("id", row::id_bytes(id).to_vec().into()),
+            Selector::Number(number) => ("number", rusqlite::types::Value::from(*number)),
+        };
+        let text = format!(
+            "SELECT d.number AS number, {}, d.headers AS headers, d.body AS body
+             FROM deliveries AS d WHERE d.{column} = ?1",
+            select::DELIVERY
+        );
+        let whole = |row: &Row<'_>| Ok((row::delivery(row)?, row::request(row)?));
+        self.connection.prepare_cached(&text)?.query_row([value], whole).optional()
+    }
+
+    fn attempts(&self, delivery: i64, answers: Answers) -> rusqlite::Result<Vec<Attempt>> {
+        let answers = match answers {
+            Answers::Whole => "headers, body",
+            Answers::Outlined => "x'' AS headers, x'' AS body",
+        };
+        let text = format!(
+            "SELECT {}, {answers} FROM attempts WHERE delivery = ?1 ORDER BY number",
+            select::ATTEMPT
+        );
+        let mut statement = self.connection.prepare_cached(&text)?;
+        statement.query_map([delivery], row::attempt)?.collect()
+    }
+}
+
+fn is_in_value(needle: &Needle, value: ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => needle.is_in(bytes),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => false,
+    }
+}

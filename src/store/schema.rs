@@ -1,0 +1,99 @@
+//! The tables, as a list of steps from an empty file to the newest format.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::StoreError;
+
+/// The steps, oldest first; `PRAGMA user_version` counts how many were taken.
+///
+/// Only ever add to the end. A new name in a column of names (`origin`, `signature`, `contract`, `error`) needs a
+/// step as well, an empty one: older programs take an unknown name for damage.
+pub(super) const MIGRATIONS: &[&str] = &[FIRST];
+
+/// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked.
+///
+/// A body comes last in its row, so that reading the rest never follows the chain of pages that holds it.
+/// What each index is for: `event_type` and `unacknowledged` for lists of one event and of failures, `received_at`
+/// for lists since a time, `replay_of` for failures that were replayed. The second and the last are partial: an
+/// ordinary acknowledged delivery pays nothing for them. Whether an attempt failed stands with the attempt, since
+/// changing a delivery's row would write its body again.
+const FIRST: &str = "
+    CREATE TABLE deliveries (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id BLOB NOT NULL UNIQUE,
+        received_at INTEGER NOT NULL,
+        origin TEXT NOT NULL,
+        replay_of BLOB,
+        contract TEXT,
+        event_type TEXT,
+        wire_event TEXT,
+        signature TEXT NOT NULL,
+        method TEXT NOT NULL,
+        path TEXT NOT NULL,
+        headers BLOB NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE INDEX deliveries_event_type ON deliveries (event_type);
+    CREATE INDEX deliveries_received_at ON deliveries (received_at);
+    CREATE INDEX deliveries_replay_of ON deliveries (replay_of) WHERE replay_of IS NOT NULL;
+    CREATE TABLE attempts (
+        delivery INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        target TEXT NOT NULL,
+        started_at INTEGER NOT NULL,
+        duration_us INTEGER NOT NULL,
+        acknowledged INTEGER NOT NULL,
+        status INTEGER,
+        error TEXT,
+        detail TEXT,
+        cut INTEGER NOT NULL,
+        headers BLOB NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (delivery, number)
+    ) WITHOUT ROWID;
+    CREATE INDEX attempts_unacknowledged ON attempts (delivery) WHERE NOT acknowledged;
+";
+
+/// How many steps `connection` has behind it.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// How a file of format `found` relates to the newest of `migrations`: whether it is current, or an error when this
+/// program cannot know it.
+pub(super) fn is_current(file: &Path, found: i64, migrations: &[&str]) -> Result<bool, StoreError> {
+    let file = || file.to_path_buf();
+    let known = i64::try_from(migrations.len()).expect("there are few migrations");
+    match found {
+        ..0 => Err(StoreError::Damaged { file: file(), detail: format!("its format is {found}") }),
+        found if found > known => Err(StoreError::Newer { file: file(), found, known }),
+        found => Ok(found == known),
+    }
+}
+
+/// Takes the steps that are missing, each in one transaction; other processes may be doing the same.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    file: &Path,
+    migrations: &[&str],
+) -> Result<(), StoreError> {
+    let failed = |error: rusqlite::Error| StoreError::from_sqlite(file, &error);
+    // A current file is told without the lock for writing.
+    while !is_current(file, version(connection).map_err(failed)?, migrations)? {
+        take_a_step(connection, migrations).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Takes the step that is next now that nobody else can take it, if there is one.
+fn take_a_step(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = version(&transaction)?;
+    if let Some(step) = usize::try_from(found).ok().and_then(|found| migrations.get(found)) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", found + 1)?;
+    }
+    transaction.commit()
+}

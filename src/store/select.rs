@@ -1,0 +1,155 @@
+//! The SELECT behind a list, built so that each kind of list walks one index from its newest end and stops early.
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use super::Query;
+
+/// The columns of a delivery, for [`row::delivery`](super::row::delivery), but for `number`.
+///
+/// SQLite knows the length of a body without reading it.
+pub(super) const DELIVERY: &str = "d.id AS id, d.received_at AS received_at, d.origin AS origin,
+    d.replay_of AS replay_of, d.contract AS contract, d.event_type AS event_type, d.wire_event AS wire_event,
+    d.signature AS signature, d.method AS method, d.path AS path, length(d.body) AS body_bytes";
+
+/// The columns of an attempt, for [`row::attempt`](super::row::attempt), but for `headers` and `body`.
+pub(super) const ATTEMPT: &str = "number, target, started_at, duration_us, status, error, detail, cut";
+
+/// How many event types are looked up one by one; with more, a pattern is tried on every delivery.
+const FEW: usize = 32;
+
+/// A statement and its values.
+#[derive(Debug)]
+pub(super) struct Select {
+    pub(super) text: String,
+    pub(super) values: Vec<Value>,
+}
+
+/// Which event types are asked for.
+enum Events {
+    Any,
+    Of(Vec<String>),
+    Like(String),
+}
+
+/// The SELECT for `query`, newest first and without its limit; `None` when nothing can be found. When there is text to
+/// search for, it has the columns `headers` and `body` as well and leaves the searching to its reader.
+pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result<Option<Select>> {
+    let is_of_failures = query.failed || query.unresolved;
+    let events = match &query.event {
+        None => Events::Any,
+        // Failures are few and have their own index.
+        Some(pattern) if is_of_failures => Events::Like(glob(pattern)),
+        Some(pattern) if !pattern.contains(['*', '?']) => Events::Of(vec![pattern.clone()]),
+        Some(pattern) => events_like(connection, glob(pattern))?,
+    };
+    let mut select = Select { text: String::new(), values: Vec::new() };
+    let (table, key) = if is_of_failures {
+        // The order of a CROSS JOIN is kept.
+        let table = "attempts AS a INDEXED BY attempts_unacknowledged
+            CROSS JOIN deliveries AS d ON d.number = a.delivery";
+        (table, "a.delivery")
+    } else {
+        ("deliveries AS d", "d.number")
+    };
+    let mut conditions = select.conditions(query, key);
+    let mut parts = Vec::new();
+    match events {
+        Events::Any => parts.push(conditions),
+        Events::Like(pattern) => {
+            conditions.push(format!("d.event_type GLOB {}", select.bind(pattern)));
+            parts.push(conditions);
+        }
+        // Each walks its stretch of the index; SQLite merges them as it goes.
+        Events::Of(names) => {
+            for name in names {
+                let condition = format!("d.event_type = {}", select.bind(name));
+                parts.push(conditions.iter().cloned().chain([condition]).collect());
+            }
+        }
+    }
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let bodies = if query.search.is_some() { ", d.headers AS headers, d.body AS body" } else { "" };
+    let parts = parts.into_iter().map(|conditions| {
+        format!("SELECT {key} AS number, {DELIVERY}{bodies} FROM {table} WHERE {}", conditions.join(" AND "))
+    });
+    select.text = parts.collect::<Vec<_>>().join(" UNION ALL ") + " ORDER BY number DESC";
+    Ok(Some(select))
+}
+
+impl Select {
+    /// Adds a value and gives its name in the text.
+    fn bind(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        format!("?{}", self.values.len())
+    }
+
+    /// All conditions but that on the event type; `key` is the column that the list is ordered by.
+    fn conditions(&mut self, query: &Query, key: &str) -> Vec<String> {
+        let mut conditions = vec!["TRUE".to_owned()];
+        if query.failed || query.unresolved {
+            conditions.push("NOT a.acknowledged".to_owned());
+            conditions.push(
+                "NOT EXISTS (SELECT 1 FROM attempts AS later
+                     WHERE later.delivery = a.delivery AND later.number > a.number)"
+                    .to_owned(),
+            );
+        }
+        if query.unresolved {
+            conditions.push(
+                "NOT EXISTS (SELECT 1 FROM deliveries AS replay
+                     WHERE replay.replay_of = d.id AND replay.number > d.number)"
+                    .to_owned(),
+            );
+        }
+        if let Some(before) = query.before {
+            conditions.push(format!("{key} < {}", self.bind(before)));
+        }
+        if let Some(after) = query.after {
+            conditions.push(format!("{key} > {}", self.bind(after)));
+        }
+        if let Some(since) = query.since {
+            let since = self.bind(since.as_microsecond());
+            // The clock may have been set back, so a number says nothing about the time; but the lowest number since
+            // then is where the walk may end.
+            conditions.push(format!("d.received_at >= {since}"));
+            conditions.push(format!(
+                "{key} >= (SELECT min(number) FROM deliveries INDEXED BY deliveries_received_at
+                     WHERE received_at >= {since})"
+            ));
+        }
+        if let Some(contract) = query.contract {
+            conditions.push(format!("d.contract = {}", self.bind(contract.as_str().to_owned())));
+        }
+        if let Some(origin) = query.origin {
+            conditions.push(format!("d.origin = {}", self.bind(origin.as_str().to_owned())));
+        }
+        conditions
+    }
+}
+
+/// The event types that occur and fit a pattern. It hops through the index from one to the next, however many
+/// deliveries there are of each.
+fn events_like(connection: &Connection, pattern: String) -> rusqlite::Result<Events> {
+    let mut statement = connection.prepare_cached(
+        "WITH RECURSIVE types (name) AS (
+             SELECT min(event_type) FROM deliveries
+             UNION ALL
+             SELECT (SELECT min(event_type) FROM deliveries WHERE event_type > name)
+                 FROM types WHERE name IS NOT NULL
+         )
+         SELECT name FROM types WHERE name GLOB ?1 LIMIT ?2",
+    )?;
+    // One more than a few tells that there are many.
+    let limit = i64::try_from(FEW + 1).unwrap_or(i64::MAX);
+    let names =
+        statement.query_map((&pattern, limit), |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    Ok(if names.len() > FEW { Events::Like(pattern) } else { Events::Of(names) })
+}
+
+/// Our pattern as one of SQLite's, which knows sets in brackets as well.
+fn glob(pattern: &str) -> String {
+    pattern.replace('[', "[[]")
+}

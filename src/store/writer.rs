@@ -1,0 +1,262 @@
+//! The thread that owns the writing connection: it commits what has gathered, then answers, then tidies up.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use super::StoreError;
+use super::file::{self, Identity};
+use super::insert::Inserts;
+use crate::model::{Attempt, Incoming, Outcome};
+
+/// How many jobs go into one transaction at most.
+const BATCH_JOBS: usize = 256;
+
+/// How many bytes of bodies go into one transaction at most, not counting its last job.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long nothing must have come before the log is copied back into the file.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// From how many pages of log on it is copied back even while more is coming: 16 MiB in SQLite's usual pages.
+const LONG_LOG_PAGES: i64 = 4096;
+
+/// Something to write.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// A delivery, answered with its number.
+    Delivery(Arc<Incoming>),
+    /// An attempt at the delivery of that number, answered with it.
+    Attempt(i64, Arc<Attempt>),
+}
+
+/// Where the outcome of a job goes.
+type Reply = oneshot::Sender<Result<i64, StoreError>>;
+
+/// What the handles send to the thread.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Write this and answer once it is on disk.
+    Write(Job, Reply),
+    /// Write what is waiting and end.
+    Close,
+}
+
+/// What the thread found in its queue.
+enum News {
+    Jobs(Vec<(Job, Reply)>),
+    Quiet,
+    Closed,
+}
+
+/// The thread's belongings.
+#[derive(Debug)]
+pub(super) struct Writer {
+    file: PathBuf,
+    open: Option<Open>,
+    queue: mpsc::Receiver<Command>,
+    /// Whether something was written since the log was last copied back.
+    log_has_news: bool,
+}
+
+/// The connection, and the file that it goes to.
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    identity: Identity,
+}
+
+impl Job {
+    /// The size of its bodies.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Delivery(incoming) => incoming.request.body.len(),
+            Self::Attempt(_, attempt) => match &attempt.outcome {
+                Outcome::Answered(answer) => answer.body.len(),
+                Outcome::Failed(_) => 0,
+            },
+        }
+    }
+
+    fn put(&self, inserts: &mut Inserts<'_>) -> rusqlite::Result<i64> {
+        match self {
+            Self::Delivery(incoming) => inserts.delivery(incoming),
+            Self::Attempt(delivery, attempt) => inserts.attempt(*delivery, attempt).map(|()| *delivery),
+        }
+    }
+}
+
+impl Writer {
+    /// Opens the file, so that what is wrong with it shows before the thread starts.
+    pub(super) fn open(file: &Path, queue: mpsc::Receiver<Command>) -> Result<Self, StoreError> {
+        let open = Some(Open::new(file)?);
+        Ok(Self { file: file.to_path_buf(), open, queue, log_has_news: true })
+    }
+
+    /// Starts the thread, which drops `alive` at its very end.
+    pub(super) fn start(self, alive: watch::Sender<()>) -> Result<(), StoreError> {
+        let file = self.file.clone();
+        let failed = |error: std::io::Error| StoreError::Other { file, detail: error.to_string() };
+        // Only to wait for the queue with a limit of time; it runs on the thread itself.
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let run = |clock| {
+            self.run(&clock);
+            drop(alive);
+        };
+        clock
+            .and_then(|clock| std::thread::Builder::new().name("store".to_owned()).spawn(move || run(clock)))
+            .map(drop)
+            .map_err(failed)
+    }
+
+    fn run(mut self, clock: &Runtime) {
+        loop {
+            match clock.block_on(self.news()) {
+                News::Jobs(jobs) => {
+                    self.write(jobs);
+                    self.log_has_news = true;
+                    self.copy_back_a_long_log();
+                }
+                News::Quiet => {
+                    self.copy_back("PASSIVE");
+                    self.log_has_news = false;
+                }
+                News::Closed => break,
+            }
+        }
+        self.tidy_up();
+    }
+
+    /// Waits for jobs and takes those that have gathered.
+    async fn news(&mut self) -> News {
+        let first = if self.log_has_news {
+            match timeout(QUIET, self.queue.recv()).await {
+                Ok(first) => first,
+                Err(_elapsed) => return News::Quiet,
+            }
+        } else {
+            self.queue.recv().await
+        };
+        let Some(first) = first else { return News::Closed };
+        let (mut jobs, mut bytes, mut next) = (Vec::new(), 0, Some(first));
+        while let Some(command) = next {
+            match command {
+                Command::Write(job, reply) => {
+                    bytes += job.bytes();
+                    jobs.push((job, reply));
+                }
+                // What is in the queue is still handed out.
+                Command::Close => self.queue.close(),
+            }
+            let is_full = jobs.len() >= BATCH_JOBS || bytes >= BATCH_BYTES;
+            next = if is_full { None } else { self.queue.try_recv().ok() };
+        }
+        News::Jobs(jobs)
+    }
+
+    /// Commits the jobs and answers each.
+    fn write(&mut self, jobs: Vec<(Job, Reply)>) {
+        let outcome = self.commit(&jobs);
+        let file = &self.file;
+        // Nobody may be waiting any more, which is all the same here.
+        match outcome {
+            Ok(outcomes) => {
+                for ((_, reply), outcome) in jobs.into_iter().zip(outcomes) {
+                    reply.send(outcome.map_err(|error| StoreError::from_sqlite(file, &error))).ok();
+                }
+            }
+            Err(error) => {
+                for (_, reply) in jobs {
+                    reply.send(Err(error.clone())).ok();
+                }
+            }
+        }
+    }
+
+    /// Commits the jobs. A connection that failed is dropped, so that the next try starts afresh.
+    fn commit(&mut self, jobs: &[(Job, Reply)]) -> Result<Vec<rusqlite::Result<i64>>, StoreError> {
+        let open = self.opened()?;
+        let outcome = transact(&mut open.connection, jobs);
+        let is_sound = open.connection.is_autocommit();
+        outcome.map_err(|error| {
+            let error = StoreError::from_sqlite(&self.file, &error);
+            let passes = matches!(error, StoreError::Busy { .. } | StoreError::Full { .. });
+            if !(passes && is_sound) {
+                self.open = None;
+            }
+            error
+        })
+    }
+
+    /// The connection, opened again when it was dropped or when its file is no longer the one at its path.
+    fn opened(&mut self) -> Result<&mut Open, StoreError> {
+        let open = match self.open.take().filter(|open| open.identity == Identity::of(&self.file)) {
+            Some(open) => open,
+            None => Open::new(&self.file)?,
+        };
+        Ok(self.open.insert(open))
+    }
+
+    fn copy_back_a_long_log(&self) {
+        // This mode does nothing but count.
+        if let Some((pages, copied)) = self.copy_back("NOOP")
+            && pages - copied >= LONG_LOG_PAGES
+        {
+            self.copy_back("PASSIVE");
+        }
+    }
+
+    /// Copies what it can of the log back into the file; gives how many pages the log has and how many of them are
+    /// copied. Failing is no loss: what is in the log is on disk, and the next time will do.
+    fn copy_back(&self, mode: &str) -> Option<(i64, i64)> {
+        let connection = &self.open.as_ref()?.connection;
+        let counts = |row: &rusqlite::Row<'_>| Ok((row.get(1)?, row.get(2)?));
+        connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], counts).ok()
+    }
+
+    /// Leaves one file without a log behind, when nobody else uses it.
+    fn tidy_up(&self) {
+        if let Some(open) = &self.open
+            && open.connection.busy_timeout(Duration::ZERO).is_ok()
+        {
+            self.copy_back("TRUNCATE");
+        }
+    }
+}
+
+impl Open {
+    fn new(file: &Path) -> Result<Self, StoreError> {
+        let connection = file::open_for_writing(file)?;
+        Ok(Self { connection, identity: Identity::of(file) })
+    }
+}
+
+/// Writes the jobs in one transaction. A job that cannot be written on its own account (its id is taken, its body is
+/// beyond what a row can hold) fails alone.
+fn transact(
+    connection: &mut Connection,
+    jobs: &[(Job, Reply)],
+) -> rusqlite::Result<Vec<rusqlite::Result<i64>>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut inserts = Inserts::prepare(&transaction)?;
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for (job, _) in jobs {
+        let outcome = job.put(&mut inserts);
+        match outcome {
+            Err(error) if !is_of_one_job(&error) => return Err(error),
+            outcome => outcomes.push(outcome),
+        }
+    }
+    drop(inserts);
+    transaction.commit()?;
+    Ok(outcomes)
+}
+
+fn is_of_one_job(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig))
+}

@@ -1,0 +1,23 @@
+//! The integration tests: one binary, real sockets, real SQLite, real handlers.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `tidy` | the house: layers, file heads, size budgets, documents that stay true |
+//! | `canonical` | bodies are what the real Node makes of them |
+//! | `commands` | every command's help, output, JSON and exit codes, whole |
+//! | `fidelity` | the handler gets the very bytes that the sender sent, and the sender the handler's answer |
+//! | `misbehaving` | handlers that are down, slow, broken or hostile |
+//! | `durability` | what was acknowledged is on disk: kill -9, full disk, locked, damaged and foreign stores |
+//! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
+//! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
+
+mod canonical;
+mod commands;
+mod durability;
+mod fidelity;
+mod frameworks;
+mod handler;
+mod misbehaving;
+mod signals;
+mod tidy;
+mod world;
