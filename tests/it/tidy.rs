@@ -144,3 +144,19 @@ fn every_test_file_is_listed() {
         );
     }
 }
+
+#[test]
+fn the_readme_mentions_every_command() {
+    let readme = read(&root().join("README.md"));
+    let dispatch = read(&root().join("src/cli/mod.rs"));
+    let body = dispatch.split("enum Command {").nth(1).unwrap().split('}').next().unwrap();
+    let commands: Vec<String> = body
+        .lines()
+        .map(|line| line.trim().split(['(', ',']).next().unwrap().to_lowercase())
+        .filter(|name| name.chars().all(|c| c.is_ascii_alphabetic()) && !name.is_empty())
+        .collect();
+    assert!(commands.len() >= 11, "{commands:?}");
+    for command in commands {
+        assert!(readme.contains(&format!("`{command}`")), "README.md does not mention `{command}`");
+    }
+}
