@@ -8,13 +8,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::arguments::duration;
-use super::replay::not_found;
 use super::report::Exit;
+use super::selection::{find, selector};
 use super::{Session, request_text, roads};
 use crate::json::Json;
-use crate::model::{
-    Contract, Delivery, DeliveryId, Headers, Origin, Outcome, Printable, Target, printable_lines,
-};
+use crate::model::{Contract, Delivery, Headers, Origin, Outcome, Printable, Target, printable_lines};
 use crate::observers::advice::{advice, size};
 use crate::observers::terminal::{self, Style, latency};
 use crate::store::{Query, Reader, Recorded, Selector};
@@ -72,14 +70,6 @@ pub struct ShowArgs {
     json: bool,
 }
 
-/// Reads an id, a number or `#` and a number.
-pub fn selector(text: &str) -> Result<Selector, String> {
-    if let Ok(number) = text.strip_prefix('#').unwrap_or(text).parse::<i64>() {
-        return Ok(Selector::Number(number));
-    }
-    text.parse::<DeliveryId>().map(Selector::Id).map_err(|error| format!("{error}, and not a number either"))
-}
-
 fn origin(text: &str) -> Result<Origin, String> {
     Origin::from_name(text).ok_or_else(|| {
         format!(
@@ -126,11 +116,7 @@ fn list(arguments: ListArgs, session: &Session) -> anyhow::Result<Exit> {
 }
 
 fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
-    let found = match Reader::open(session.state.path())? {
-        Some(reader) => reader.find(&arguments.delivery)?,
-        None => None,
-    };
-    let recorded = found.ok_or_else(|| not_found(&arguments.delivery))?;
+    let recorded = find(&session.state, &arguments.delivery)?;
     let output = &session.output;
     if arguments.body {
         output.write_data(&recorded.request.body)?;

@@ -12,6 +12,7 @@ mod report;
 mod request_text;
 mod roads;
 mod secret;
+mod selection;
 mod sign;
 mod trigger;
 mod verify;

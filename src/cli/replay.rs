@@ -8,9 +8,9 @@ use clap::Args;
 
 use super::Session;
 use super::arguments::{PatchArgs, duration};
-use super::deliveries::selector;
-use super::report::{Exit, Usage};
+use super::report::Exit;
 use super::roads::{self, RoadArgs};
+use super::selection::{find, selector};
 use crate::json::Json;
 use crate::model::{Contract, Origin, Request, Secret};
 use crate::signature::SignMode;
@@ -98,13 +98,8 @@ async fn send(
     let ended = tokio::select! {
         ended = async {
             let mut exit = Exit::Done;
-            let reader = Reader::open(session.state.path())?;
             for selector in chosen {
-                let recorded = match &reader {
-                    Some(reader) => reader.find(selector)?,
-                    None => None,
-                };
-                let recorded = recorded.ok_or_else(|| not_found(selector))?;
+                let recorded = find(&session.state, selector)?;
                 let parcel = parcel(arguments.raw, patches, recorded, &open.secret.secret, session)?;
                 let sent = open.road.send(&session.clock, parcel).await?;
                 exit = roads::worse(exit, roads::show(&sent, session, arguments.json)?);
@@ -115,15 +110,6 @@ async fn send(
     };
     open.close().await;
     ended
-}
-
-/// No delivery of that id or number.
-pub fn not_found(selector: &Selector) -> Usage {
-    let what = match selector {
-        Selector::Id(id) => id.to_string(),
-        Selector::Number(number) => format!("#{number}"),
-    };
-    Usage::new(format!("there is no delivery {what}"), "`mbaas-dev deliveries list` shows what there is")
 }
 
 fn parcel(

@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::Session;
 use super::arguments::SecretArgs;
-use super::replay::not_found;
 use super::report::{Exit, Usage, exit_of_verdict};
+use super::selection::find;
 use crate::contract::recognise;
 use crate::fixture::Catalogue;
 use crate::model::{Contract, DeliveryId, FORMAT_VERSION, Headers, Verdict};
 use crate::signature;
-use crate::store::{Reader, Selector};
+use crate::store::Selector;
 
 /// Check the signature of a body or of a recorded delivery
 ///
@@ -45,13 +45,7 @@ fn header(text: &str) -> Result<(String, String), String> {
 pub fn run(arguments: &VerifyArgs, mut session: Session) -> anyhow::Result<Exit> {
     let recorded = match recorded_selector(&arguments.body) {
         None => None,
-        Some(selector) => {
-            let found = match Reader::open(session.state.path())? {
-                Some(reader) => reader.find(&selector)?,
-                None => None,
-            };
-            Some(found.ok_or_else(|| not_found(&selector))?)
-        }
+        Some(selector) => Some(find(&session.state, &selector)?),
     };
     let (mut headers, body) = match recorded {
         Some(recorded) => (recorded.request.headers, recorded.request.body.to_vec()),
