@@ -125,6 +125,23 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// A header field: `Name: value`.
+pub fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
+    let (name, value) = (name.trim(), value.trim());
+    http::HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_bad| format!("`{}` is not a header name", name.escape_debug()))?;
+    http::HeaderValue::from_str(value)
+        .map_err(|_bad| format!("the value of `{name}` has control characters"))?;
+    if ["content-length", "transfer-encoding", "connection"]
+        .iter()
+        .any(|framing| name.eq_ignore_ascii_case(framing))
+    {
+        return Err(format!("`{name}` belongs to the connection and cannot be set"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// A number of bytes: `1048576`, `512K`, `32M`.
 pub fn bytes(text: &str) -> Result<usize, String> {
     let (digits, unit) = match text.to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {

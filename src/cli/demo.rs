@@ -23,6 +23,7 @@ use crate::sources::compose::{self, Signing};
 use crate::sources::dispatch::{Parcel, Road};
 use crate::sources::ingress::{self, Verify};
 use crate::sources::provenance::Provenance;
+use crate::sources::routing::Routes;
 
 /// See it work: a built-in handler, a listen before it, and every event sent through
 #[derive(Debug, Args)]
@@ -58,7 +59,8 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     tasks.spawn(listen.run(stop.clone()));
     if !arguments.json {
-        greet(&session.output, &ingress, Some(&target), &secret);
+        let routes = Routes { default: Some(target), ..Routes::default() };
+        greet(&session.output, &ingress, &routes, &secret);
         session.output.talk("  handler     built in: it verifies every signature\n");
     }
     let ended = tokio::select! {
@@ -92,13 +94,16 @@ async fn bind(target: &Target, secret: &Secret, token: &Secret, session: &Sessio
     let settings = Settings {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         ingress: ingress::Settings {
-            target: Some(target.clone()),
+            routes: Routes { default: Some(target.clone()), ..Routes::default() },
             verify: Verify::Warn,
             secret: secret.clone(),
             token: token.clone(),
             max_body: 32 * 1024 * 1024,
         },
-        forward: forward::Settings { timeout: Some(std::time::Duration::from_secs(30)) },
+        forward: forward::Settings {
+            timeout: Some(std::time::Duration::from_secs(30)),
+            ..forward::Settings::default()
+        },
         parallel: 64,
     };
     let names = Catalogue::embedded().wire_names();
@@ -107,8 +112,7 @@ async fn bind(target: &Target, secret: &Secret, token: &Secret, session: &Sessio
 
 /// Sends every event of the preview contract, in one run, so that their ids agree.
 async fn play(ingress: &str, secret: &Secret, token: Secret, session: &Session) -> anyhow::Result<Exit> {
-    let forward =
-        Forward::new(forward::Settings { timeout: None }, session.clock.clone(), TaskTracker::new());
+    let forward = Forward::new(forward::Settings::default(), session.clock.clone(), TaskTracker::new());
     let road =
         Road::Listen { forward, ingress: ingress.parse()?, token, folder: session.state.path().to_owned() };
     let run = Run::new(&session.clock, session.environment);

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::{SecretArgs, TimeLimit, bytes};
+use super::arguments::{SecretArgs, TimeLimit, bytes, header};
 use super::output::Output;
 use super::report::Exit;
 use super::{Session, roads};
@@ -20,12 +20,13 @@ use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
 use crate::fixture::Catalogue;
 use crate::forward;
-use crate::model::{Clock, Secret, Target, Update};
+use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, Update};
 use crate::observers::follow::follow;
 use crate::observers::json_lines;
 use crate::observers::tally::Tally;
 use crate::observers::terminal::Style;
 use crate::sources::ingress::{self, Verify};
+use crate::sources::routing::Routes;
 
 /// Receive webhooks, record every one, forward it to your handler and show what it answered
 ///
@@ -42,6 +43,18 @@ pub struct ListenArgs {
     /// The address to listen on; 0.0.0.0 lets other hosts in
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     bind: IpAddr,
+    /// Send some event types elsewhere: 'meeting.*=localhost:8000'; the first route that matches wins
+    #[arg(long, value_name = "GLOB=TARGET", value_parser = route)]
+    route: Vec<(EventFilter, Target)>,
+    /// Forward only these event types: 'meeting.*,!meeting.failed'; others are recorded
+    #[arg(short, long, value_name = "GLOBS")]
+    events: Option<EventFilter>,
+    /// Add a header to every forwarded request, in the place of one of that name
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// Take any certificate of an https target
+    #[arg(long)]
+    insecure: bool,
     #[command(flatten)]
     secret: SecretArgs,
     /// What becomes of deliveries whose signature is not valid
@@ -91,14 +104,14 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let token = new_token(&session.clock);
     let json = arguments.json;
     let settings = settings(arguments, &secret.secret, &token);
-    let target = settings.ingress.target.clone();
+    let routes = settings.ingress.routes.clone();
     let names = Catalogue::embedded().wire_names();
     let listen = Listen::bind(settings, &session.state, names, session.clock.clone()).await?;
     let ingress = format!("http://{}", reachable(listen.address()));
     let running = Running {
         pid: std::process::id(),
         ingress: ingress.clone(),
-        forward: target.as_ref().map(Target::to_string),
+        forward: routes.default.as_ref().map(Target::to_string),
     };
     let registration = session.state.register(&running, &secret.secret, &token)?;
     let stop = CancellationToken::new();
@@ -107,7 +120,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     if json {
         session.output.data(&json_lines::ready(&ingress, None, None))?;
     } else {
-        greet(&session.output, &ingress, target.as_ref(), &secret);
+        greet(&session.output, &ingress, &routes, &secret);
         session.output.talk(&match registration {
             Some(_) => format!(
                 "  try         {}\n",
@@ -156,13 +169,21 @@ fn settings(arguments: ListenArgs, secret: &Secret, token: &Secret) -> Settings 
     Settings {
         address: SocketAddr::new(arguments.bind, arguments.port),
         ingress: ingress::Settings {
-            target: arguments.forward,
+            routes: Routes {
+                filter: arguments.events.unwrap_or_default(),
+                special: arguments.route,
+                default: arguments.forward,
+            },
             verify: arguments.verify.into(),
             secret: secret.clone(),
             token: token.clone(),
             max_body: arguments.max_body,
         },
-        forward: forward::Settings { timeout: arguments.timeout.0 },
+        forward: forward::Settings {
+            timeout: arguments.timeout.0,
+            trust: roads::insecure(arguments.insecure),
+            headers: arguments.headers.into_iter().collect(),
+        },
         parallel: arguments.parallel.into(),
     }
 }
@@ -183,15 +204,28 @@ pub fn new_token(clock: &Clock) -> Secret {
 }
 
 /// Says where it listens, where it forwards and where the secret came from.
-pub fn greet(output: &Output, ingress: &str, target: Option<&Target>, secret: &ChosenSecret) {
+pub fn greet(output: &Output, ingress: &str, routes: &Routes, secret: &ChosenSecret) {
     let paint = output.talk_paint;
     output.talk(&format!("{} {}", paint.strong("mbaas-dev listen"), env!("CARGO_PKG_VERSION")));
     output.talk(&format!("  listening   {}", paint.good(ingress)));
-    match target {
+    for (filter, target) in &routes.special {
+        output.talk(&format!("  forwarding  {target}  {filter}"));
+    }
+    match &routes.default {
         Some(target) => output.talk(&format!("  forwarding  {target}")),
-        None => output.talk("  forwarding  nowhere: deliveries are recorded only (--forward localhost:3000)"),
+        None if routes.special.is_empty() => {
+            output.talk("  forwarding  nowhere: deliveries are recorded only (--forward localhost:3000)");
+        }
+        None => {}
     }
     output.talk(&format!("  secret      from {} (`mbaas-dev secret show` prints it)", secret.source));
+}
+
+fn route(text: &str) -> Result<(EventFilter, Target), String> {
+    let (globs, target) =
+        text.split_once('=').ok_or("a route is `GLOB=TARGET`, as in `meeting.*=localhost:8000`")?;
+    let globs = globs.parse().map_err(|error: BadFilter| error.to_string())?;
+    Ok((globs, target.parse().map_err(|error: BadTarget| error.to_string())?))
 }
 
 /// What is shown of the deliveries, and summed up at the end.

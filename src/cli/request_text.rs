@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::contract::is_mask;
-use crate::model::{Request, Target};
+use crate::model::{Place, Request, Target};
 
 /// Headers that curl makes by itself.
 const MADE_BY_CURL: [&str; 2] = ["host", "content-length"];
@@ -26,10 +26,13 @@ pub fn http(target: &Target, request: &Request) -> Vec<u8> {
 /// A curl command that sends the request to `target`, byte for byte; masked credentials are left out.
 pub fn curl(target: &Target, request: &Request) -> Vec<u8> {
     let mut command = String::from("curl -sS");
+    if let Place::Unix(socket) = target.place() {
+        command += &format!(" --unix-socket {}", quoted(&socket.display().to_string()));
+    }
     if request.method != "POST" || request.body.is_empty() {
         command += &format!(" -X {}", quoted(&request.method));
     }
-    command += &format!(" {}", quoted(&target.url_for(&request.path)));
+    command += &format!(" {}", quoted(&url(target, &request.path)));
     for (name, value) in request.headers.iter() {
         let made = MADE_BY_CURL.iter().any(|made| name.eq_ignore_ascii_case(made.as_bytes()));
         if !made && !is_mask(value) {
@@ -54,6 +57,14 @@ pub fn curl(target: &Target, request: &Request) -> Vec<u8> {
     }
     command.push('\n');
     command.into_bytes()
+}
+
+/// The URL for curl, which takes a Unix socket apart from it.
+fn url(target: &Target, path: &str) -> String {
+    match target.place() {
+        Place::Unix(_) => format!("http://{}{}", target.authority(), target.path_for(path)),
+        Place::Tcp { .. } => target.url_for(path),
+    }
 }
 
 /// A word for a POSIX shell.

@@ -11,8 +11,8 @@ use super::arguments::{SecretArgs, TimeLimit};
 use super::report::{Exit, Usage, exit_of};
 use crate::app::secret::ChosenSecret;
 use crate::bus::Bus;
-use crate::forward::{Forward, Settings};
-use crate::model::{Answer, Outcome, Printable, Target, printable_lines};
+use crate::forward::{Forward, Settings, Trust};
+use crate::model::{Answer, Outcome, Place, Printable, Target, printable_lines};
 use crate::observers::paint::Paint;
 use crate::observers::terminal::Style;
 use crate::pipeline::Pipeline;
@@ -30,6 +30,9 @@ pub struct RoadArgs {
     /// How long the handler may take, with --to; 0 waits for ever
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     timeout: TimeLimit,
+    /// Take any certificate of an https target, with --to
+    #[arg(long)]
+    insecure: bool,
     #[command(flatten)]
     secret: SecretArgs,
 }
@@ -71,8 +74,7 @@ impl RoadArgs {
                 self.direct(session, target.clone(), secret)
             }
             (_, Some((ingress, token))) => {
-                let forward =
-                    Forward::new(Settings { timeout: None }, session.clock.clone(), TaskTracker::new());
+                let forward = Forward::new(Settings::default(), session.clock.clone(), TaskTracker::new());
                 let ingress = self.to.clone().unwrap_or(ingress);
                 let road = Road::Listen { forward, ingress, token, folder: session.state.path().to_owned() };
                 Ok(OpenRoad { road, secret, store: None })
@@ -88,7 +90,8 @@ impl RoadArgs {
     fn direct(&self, session: &Session, target: Target, secret: ChosenSecret) -> anyhow::Result<OpenRoad> {
         session.state.ensure()?;
         let store = Store::open(session.state.path())?;
-        let settings = Settings { timeout: self.timeout.0 };
+        let settings =
+            Settings { timeout: self.timeout.0, trust: insecure(self.insecure), ..Settings::default() };
         let forward = Forward::new(settings, session.clock.clone(), TaskTracker::new());
         let pipeline = Pipeline::new(store.clone(), forward, Bus::new(), 1, TaskTracker::new());
         let road = Road::Direct { pipeline, target, secret: secret.secret.clone() };
@@ -108,13 +111,22 @@ impl OpenRoad {
 
 /// Whether a target is the ingress itself: then it records, and we must not do so a second time.
 fn is_same(ingress: Option<&Target>, target: &Target) -> bool {
+    let local = |target: &Target| match target.place() {
+        Place::Tcp { tls: false, host, port }
+            if ["localhost", "::1", "127.0.0.1"].contains(&host.as_str()) =>
+        {
+            Some(*port)
+        }
+        _ => None,
+    };
     ingress.is_some_and(|ingress| {
-        let host = |target: &Target| match target.host() {
-            "localhost" | "::1" => "127.0.0.1".to_owned(),
-            host => host.to_owned(),
-        };
-        !target.is_tls() && ingress.port() == target.port() && host(ingress) == host(target)
+        ingress.place() == target.place() || (local(ingress).is_some() && local(ingress) == local(target))
     })
+}
+
+/// What `--insecure` means.
+pub fn insecure(insecure: bool) -> Trust {
+    if insecure { Trust::Anything } else { Trust::System }
 }
 
 /// A runtime for a command that does one thing: one thread, and timers.

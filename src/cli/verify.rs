@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Session;
-use super::arguments::SecretArgs;
+use super::arguments::{SecretArgs, header};
 use super::report::{Exit, Usage, exit_of_verdict};
 use super::selection::find;
 use crate::contract::recognise;
@@ -35,11 +35,6 @@ pub struct VerifyArgs {
     json: bool,
     #[command(flatten)]
     secret: SecretArgs,
-}
-
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 pub fn run(arguments: &VerifyArgs, mut session: Session) -> anyhow::Result<Exit> {

@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::model::{Failure, FailureKind, Target};
+use super::any_certificate::AnyCertificate;
+use crate::model::{Failure, FailureKind, Place, Target};
 
 /// A connection, in clear or encrypted.
 pub enum Connection {
@@ -20,29 +21,55 @@ pub enum Connection {
     Plain(TcpStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A Unix socket.
+    Unix(UnixStream),
 }
 
 /// The way to open connections; the TLS settings are made when they are first needed, since reading the
 /// system's certificates takes longer than a whole local delivery.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Dialer {
+    trust: Trust,
     tls: Arc<OnceLock<Result<TlsConnector, String>>>,
 }
 
+/// Which certificates are trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that the system trusts.
+    #[default]
+    System,
+    /// Any: for handlers with certificates that they made themselves.
+    Anything,
+}
+
 impl Dialer {
-    /// Connects to the host and port of `target`; `localhost` means this machine, by IPv6 or IPv4.
+    /// A dialer without connections.
+    pub fn new(trust: Trust) -> Self {
+        Self { trust, tls: Arc::default() }
+    }
+
+    /// Connects to `target`; `localhost` means this machine, by IPv6 or IPv4.
     pub async fn dial(&self, target: &Target) -> Result<Connection, Failure> {
-        let tcp = connect(target).await?;
+        let (tls, host, port) = match target.place() {
+            Place::Tcp { tls, host, port } => (*tls, host, *port),
+            Place::Unix(socket) => {
+                let stream = UnixStream::connect(socket).await;
+                return stream
+                    .map(Connection::Unix)
+                    .map_err(|error| failure(connect_kind(&error), target, &error));
+            }
+        };
+        let tcp = connect(target, host, port).await?;
         // Heads and small bodies must not wait for the acknowledgement of what went before.
         tcp.set_nodelay(true).map_err(|error| failure(FailureKind::Reset, target, &error))?;
-        if !target.is_tls() {
+        if !tls {
             return Ok(Connection::Plain(tcp));
         }
         let tls_failure = |detail: String| Failure { kind: FailureKind::Tls, detail };
-        let connector = self.tls.get_or_init(connector).clone().map_err(tls_failure)?;
-        let name = ServerName::try_from(target.host().to_owned()).map_err(|error| {
-            tls_failure(format!("`{}` is not a name for a certificate: {error}", target.host()))
-        })?;
+        let connector = self.tls.get_or_init(|| connector(self.trust)).clone().map_err(tls_failure)?;
+        let name = ServerName::try_from(host.clone())
+            .map_err(|error| tls_failure(format!("`{host}` is not a name for a certificate: {error}")))?;
         match connector.connect(name, tcp).await {
             Ok(stream) => Ok(Connection::Tls(Box::new(stream))),
             Err(error) => Err(tls_failure(format!("no TLS with {}: {error}", target.authority()))),
@@ -50,52 +77,65 @@ impl Dialer {
     }
 }
 
-async fn connect(target: &Target) -> Result<TcpStream, Failure> {
+async fn connect(target: &Target, host: &str, port: u16) -> Result<TcpStream, Failure> {
     let mut last = None;
-    for address in addresses(target).await? {
+    for address in addresses(target, host, port).await? {
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = Some(error),
         }
     }
     let error = last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-    let kind = match error.kind() {
+    Err(failure(connect_kind(&error), target, &error))
+}
+
+fn connect_kind(error: &io::Error) -> FailureKind {
+    match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => FailureKind::Reset,
         io::ErrorKind::TimedOut => FailureKind::Timeout,
         _ => FailureKind::Refused,
-    };
-    Err(failure(kind, target, &error))
+    }
 }
 
-async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, Failure> {
-    let port = target.port();
-    if target.host() == "localhost" {
+async fn addresses(target: &Target, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    if host == "localhost" {
         return Ok(vec![(Ipv6Addr::LOCALHOST, port).into(), (Ipv4Addr::LOCALHOST, port).into()]);
     }
-    match tokio::net::lookup_host((target.host(), port)).await {
+    match tokio::net::lookup_host((host, port)).await {
         Ok(found) => Ok(found.collect()),
         Err(error) => Err(failure(FailureKind::Dns, target, &error)),
     }
 }
 
 fn failure(kind: FailureKind, target: &Target, error: &io::Error) -> Failure {
+    let place = match target.place() {
+        Place::Tcp { .. } => target.authority(),
+        Place::Unix(socket) => socket.display().to_string(),
+    };
     let detail = match kind {
-        FailureKind::Refused => format!("nobody listens at {} ({error})", target.authority()),
-        FailureKind::Dns => format!("the name {} has no address ({error})", target.host()),
-        _ => format!("no connection to {} ({error})", target.authority()),
+        FailureKind::Refused => format!("nobody listens at {place} ({error})"),
+        FailureKind::Dns => format!("the name {place} has no address ({error})"),
+        _ => format!("no connection to {place} ({error})"),
     };
     Failure { kind, detail }
 }
 
-fn connector() -> Result<TlsConnector, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+fn connector(trust: Trust) -> Result<TlsConnector, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    let config = match trust {
+        Trust::System => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            builder.with_root_certificates(roots).with_no_client_auth()
+        }
+        Trust::Anything => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth(),
+    };
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
@@ -104,6 +144,7 @@ impl AsyncRead for Connection {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -113,6 +154,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -124,6 +166,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -135,6 +178,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -142,6 +186,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

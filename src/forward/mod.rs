@@ -1,11 +1,13 @@
 //! Hands a request to a target over HTTP/1.1 and says what came of it. A handler's failure is an outcome.
 
+mod any_certificate;
 mod dial;
 mod exact_head;
 mod pool;
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,22 +17,27 @@ use hyper::body::Incoming as AnswerBody;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
+pub use self::dial::Trust;
 use self::pool::{Lease, Pool};
 use crate::model::{
     Answer, Clock, Failure, FailureKind, Headers, KEPT_ANSWER_BYTES, Outcome, Request, Target,
 };
 
 /// How requests are handed over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// How long a target may take to answer; `None` waits for ever, for breakpoints.
     pub timeout: Option<Duration>,
+    /// Which certificates are trusted.
+    pub trust: Trust,
+    /// Fields that every request gets; they replace those of the same name.
+    pub headers: Headers,
 }
 
 /// A cloneable handle to the HTTP client.
 #[derive(Clone)]
 pub struct Forward {
-    settings: Settings,
+    settings: Arc<Settings>,
     pool: Pool,
     clock: Clock,
 }
@@ -61,7 +68,7 @@ struct Received {
 impl Forward {
     /// A client without connections yet; the tasks that drive them belong to `tasks`.
     pub fn new(settings: Settings, clock: Clock, tasks: TaskTracker) -> Self {
-        Self { settings, pool: Pool::new(clock.clone(), tasks), clock }
+        Self { pool: Pool::new(settings.trust, clock.clone(), tasks), settings: Arc::new(settings), clock }
     }
 
     /// Sends `request` to `target`, whose path becomes the prefix of the request's own.
@@ -94,7 +101,7 @@ impl Forward {
             kind: FailureKind::Protocol,
             detail: format!("`{}` is not a method: {error}", request.method.escape_debug()),
         })?;
-        let head = head(target, path, request);
+        let head = head(target, path, request, &self.settings.headers);
         let mut lease = self.pool.lease(target).await?;
         let response = loop {
             lease.head.set(head.clone());
@@ -173,8 +180,8 @@ impl Kept {
     }
 }
 
-/// The head as the target gets it: only `Host` and the value of `Content-Length` are ours.
-fn head(target: &Target, path: &str, request: &Request) -> Bytes {
+/// The head as the target gets it: only `Host`, the value of `Content-Length` and what was asked for are ours.
+fn head(target: &Target, path: &str, request: &Request, added: &Headers) -> Bytes {
     let mut head = BytesMut::with_capacity(512);
     let mut field = |name: &[u8], value: &[u8]| {
         for part in [name, b": ", value, b"\r\n"] {
@@ -182,16 +189,18 @@ fn head(target: &Target, path: &str, request: &Request) -> Bytes {
         }
     };
     let (authority, length) = (target.authority(), request.body.len().to_string());
-    if request.headers.get("host").is_none() {
+    let is_added = |name: &[u8]| added.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+    if request.headers.get("host").is_none() && !is_added(b"host") {
         field(b"Host", authority.as_bytes());
     }
-    for (name, value) in request.headers.iter() {
+    for (name, value) in request.headers.iter().filter(|(name, _)| !is_added(name)) {
         match name {
             _ if name.eq_ignore_ascii_case(b"host") => field(name, authority.as_bytes()),
             _ if name.eq_ignore_ascii_case(b"content-length") => field(name, length.as_bytes()),
             _ => field(name, value),
         }
     }
+    added.iter().for_each(|(name, value)| field(name, value));
     if request.headers.get("content-length").is_none() && !request.body.is_empty() {
         field(b"Content-Length", length.as_bytes());
     }

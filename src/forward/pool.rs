@@ -10,9 +10,9 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
-use super::dial::Dialer;
+use super::dial::{Dialer, Trust};
 use super::exact_head::{ExactHead, NextHead};
-use crate::model::{Clock, Failure, FailureKind, Target, Tick};
+use crate::model::{Clock, Failure, FailureKind, Place, Target, Tick};
 
 /// How long an idle connection is kept. Handlers close theirs after two seconds (gunicorn) or five (Node,
 /// uvicorn), and a request must never race with that.
@@ -43,16 +43,13 @@ pub struct Pool {
     clock: Clock,
 }
 
-/// Whether by TLS, the host, the port.
-type Address = (bool, String, u16);
-
 /// The connections to each address, each with the time since when it is idle, the newest last.
-type Idle = HashMap<Address, Vec<(Lease, Tick)>>;
+type Idle = HashMap<Place, Vec<(Lease, Tick)>>;
 
 impl Pool {
     /// An empty pool; the tasks that drive its connections belong to `tasks`.
-    pub fn new(clock: Clock, tasks: TaskTracker) -> Self {
-        Self { idle: Arc::default(), dialer: Dialer::default(), tasks, clock }
+    pub fn new(trust: Trust, clock: Clock, tasks: TaskTracker) -> Self {
+        Self { idle: Arc::default(), dialer: Dialer::new(trust), tasks, clock }
     }
 
     /// A connection to `target`: the one used last, when it is still good, or a new one.
@@ -86,7 +83,7 @@ impl Pool {
     pub fn give_back(&self, target: &Target, lease: Lease) {
         let now = self.clock.tick();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = idle.entry(address(target)).or_default();
+        let connections = idle.entry(target.place().clone()).or_default();
         if connections.len() >= MOST_IDLE {
             connections.remove(0);
         }
@@ -94,10 +91,6 @@ impl Pool {
     }
 
     fn pop(&self, target: &Target) -> Option<(Lease, Tick)> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&address(target))?.pop()
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(target.place())?.pop()
     }
-}
-
-fn address(target: &Target) -> Address {
-    (target.is_tls(), target.host().to_owned(), target.port())
 }

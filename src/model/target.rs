@@ -2,21 +2,36 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The address of a handler, and the path prefix that its requests get.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    tls: bool,
-    host: String,
-    port: u16,
+    place: Place,
     prefix: String,
     query: Option<String>,
 }
 
+/// Where to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A port of a host.
+    Tcp {
+        /// Whether to speak TLS.
+        tls: bool,
+        /// The host name or address; IPv6 addresses without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
 /// A text that is not a target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a target: {reason} (try `3000`, `localhost:3000`, `localhost:3000/hooks` or `https://host/hooks`)", .text.escape_debug())]
+#[error("`{}` is not a target: {reason} (try `3000`, `localhost:3000`, `localhost:3000/hooks`, `https://host/hooks` or `unix:/path/to.sock`)", .text.escape_debug())]
 pub struct BadTarget {
     text: String,
     reason: &'static str,
@@ -25,28 +40,24 @@ pub struct BadTarget {
 impl Target {
     /// A handler on a port of this machine, at the root path.
     pub fn local(host: impl fmt::Display, port: u16) -> Self {
-        Self { tls: false, host: host.to_string(), port, prefix: String::new(), query: None }
+        let place = Place::Tcp { tls: false, host: host.to_string(), port };
+        Self { place, prefix: String::new(), query: None }
     }
 
-    /// Whether to speak TLS.
-    pub fn is_tls(&self) -> bool {
-        self.tls
+    /// Where to connect to.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
-    /// The host name or address; IPv6 addresses without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The value of `Host`: the port is left out when it is the scheme's own.
+    /// The value of `Host`: the port is left out when it is the scheme's own; `localhost` for a Unix socket.
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
+        match &self.place {
+            Place::Unix(_) => "localhost".to_owned(),
+            Place::Tcp { tls, host, port } => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                if *port == default_port(*tls) { host } else { format!("{host}:{port}") }
+            }
+        }
     }
 
     /// The path and query of a request for `wire_path` here: the target's own path is a prefix, and a request
@@ -68,14 +79,21 @@ impl Target {
         if joined.starts_with('/') { joined } else { format!("/{joined}") }
     }
 
-    /// The whole URL of a request for `wire_path` here.
+    /// The whole URL of a request for `wire_path` here; `unix:/path/to.sock:/path` for a Unix socket.
     pub fn url_for(&self, wire_path: &str) -> String {
-        format!("{}://{}{}", self.scheme(), self.authority(), self.path_for(wire_path))
+        let path = self.path_for(wire_path);
+        match &self.place {
+            Place::Unix(socket) => format!("unix:{}:{path}", socket.display()),
+            Place::Tcp { tls, .. } => {
+                let scheme = if *tls { "https" } else { "http" };
+                format!("{scheme}://{}{path}", self.authority())
+            }
+        }
     }
+}
 
-    fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
-    }
+fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
 }
 
 impl fmt::Display for Target {
@@ -101,32 +119,54 @@ impl FromStr for Target {
                 "it has a character that no URL has"
             }));
         }
+        if let Some(rest) = text.strip_prefix("unix:") {
+            return unix(rest).map_err(bad);
+        }
         let (tls, rest) = match text.split_once("://") {
             None => (false, text),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
-            Some(_) => return Err(bad("only http and https are spoken")),
+            Some(_) => return Err(bad("only http, https and unix are spoken")),
         };
-        if rest.contains('#') {
-            return Err(bad("a fragment is never sent"));
-        }
-        let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(authority_end);
         if authority.contains('@') {
             return Err(bad("it has a user name"));
         }
-        if !path.is_ascii() {
-            return Err(bad("its path has characters that must be percent-encoded"));
-        }
         let (host, port) = split_authority(authority).map_err(bad)?;
-        let (prefix, query) = match path.split_once('?') {
-            Some((prefix, query)) => (prefix, Some(query.to_owned())),
-            None => (path, None),
-        };
-        let prefix = if prefix == "/" { "" } else { prefix };
-        let port = port.unwrap_or(if tls { 443 } else { 80 });
-        Ok(Self { tls, host, port, prefix: prefix.to_owned(), query })
+        let (prefix, query) = split_path(path).map_err(bad)?;
+        let port = port.unwrap_or(default_port(tls));
+        Ok(Self { place: Place::Tcp { tls, host, port }, prefix, query })
     }
+}
+
+/// `/path/to.sock`, and after a colon the path of requests: `/path/to.sock:/hooks`.
+fn unix(text: &str) -> Result<Target, &'static str> {
+    let (socket, path) = text.split_once(':').unwrap_or((text, ""));
+    if !socket.starts_with('/') {
+        return Err("the path of a Unix socket starts with `/`");
+    }
+    if !path.is_empty() && !path.starts_with('/') {
+        return Err("behind the socket and a colon comes a path that starts with `/`");
+    }
+    let (prefix, query) = split_path(path)?;
+    Ok(Target { place: Place::Unix(PathBuf::from(socket)), prefix, query })
+}
+
+/// The prefix and the query of a target's path.
+fn split_path(path: &str) -> Result<(String, Option<String>), &'static str> {
+    if path.contains('#') {
+        return Err("a fragment is never sent");
+    }
+    if !path.is_ascii() {
+        return Err("its path has characters that must be percent-encoded");
+    }
+    let (prefix, query) = match path.split_once('?') {
+        Some((prefix, query)) => (prefix, Some(query.to_owned())),
+        None => (path, None),
+    };
+    let prefix = if prefix == "/" { "" } else { prefix };
+    Ok((prefix.to_owned(), query))
 }
 
 /// The host and the port of `3000`, `host`, `host:3000` or `[::1]:3000`.
@@ -177,6 +217,8 @@ mod tests {
             ("HTTPS://example.test:8443", "https://example.test:8443/"),
             ("[::1]:3000", "http://[::1]:3000/"),
             ("http://host.docker.internal:8080/x", "http://host.docker.internal:8080/x"),
+            ("unix:/run/app.sock", "unix:/run/app.sock:/"),
+            ("unix:/run/app.sock:/hooks?k=v", "unix:/run/app.sock:/hooks?k=v"),
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), url, "{text}");
         }

@@ -22,6 +22,8 @@ pub enum Update {
 pub enum NotForwarded {
     /// Its signature is not valid and `--verify strict` is on.
     Unverified,
+    /// Its event type is not among those that are forwarded.
+    Filtered,
     /// There is no target.
     NoTarget,
 }

@@ -21,6 +21,7 @@ pub fn line(update: &Update) -> String {
         Update::NotForwarded(delivery, why) => {
             let reason = match why {
                 NotForwarded::Unverified => "signature",
+                NotForwarded::Filtered => "filtered",
                 NotForwarded::NoTarget => "no_target",
             };
             typed("not_forwarded", delivery, &[("reason", reason.into())])

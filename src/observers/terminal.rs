@@ -31,6 +31,7 @@ impl Style {
             Update::NotForwarded(delivery, why) => {
                 let reason = match why {
                     NotForwarded::Unverified => "not forwarded: its signature is not valid (--verify strict)",
+                    NotForwarded::Filtered => "not forwarded: --events leaves it out",
                     NotForwarded::NoTarget => "not forwarded: there is no target",
                 };
                 vec![self.line(delivery, None), self.below(reason)]

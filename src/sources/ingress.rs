@@ -12,11 +12,12 @@ use hyper::body::{Body as _, Frame, Incoming as WireBody};
 use serde_json::json;
 
 use super::provenance::{DELIVERY, Provenance};
+use super::routing::Routes;
 use crate::bus::Bus;
 use crate::contract::{WireNames, recognise};
 use crate::model::{
     Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Request,
-    Secret, Target, Trouble, Update, Verdict,
+    Secret, Trouble, Update, Verdict,
 };
 use crate::pipeline::{Delivered, Pipeline};
 use crate::serve::{Arrived, Body};
@@ -37,8 +38,8 @@ pub enum Verify {
 /// How requests are taken.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where deliveries go; without one they are recorded only.
-    pub target: Option<Target>,
+    /// Where deliveries go; those without a target are recorded only.
+    pub routes: Routes,
     /// What becomes of deliveries whose signature is not valid.
     pub verify: Verify,
     /// The secret that signatures are checked with.
@@ -113,10 +114,10 @@ impl Parts {
     async fn hand_on(&self, incoming: Incoming, ours: bool) -> Response<Body> {
         let id = incoming.id.clone();
         let unverified = self.settings.verify == Verify::Strict && incoming.signature != Verdict::Valid;
-        let target = match (&self.settings.target, unverified) {
-            (_, true) => return self.record_only(incoming, NotForwarded::Unverified).await,
-            (None, _) => return self.record_only(incoming, NotForwarded::NoTarget).await,
-            (Some(target), _) => target.clone(),
+        let routed = self.settings.routes.target(incoming.kind.event_type.as_ref());
+        let target = match if unverified { Err(NotForwarded::Unverified) } else { routed } {
+            Ok(target) => target.clone(),
+            Err(why) => return self.record_only(incoming, why).await,
         };
         match self.pipeline.deliver(incoming, target).await {
             Ok(mut delivered) => {
@@ -141,9 +142,10 @@ impl Parts {
                     format!("the signature is {}; it was recorded and not forwarded", signature.as_str());
                 report(StatusCode::UNAUTHORIZED, Some(&id), "signature", &message)
             }
-            NotForwarded::NoTarget => {
-                report(StatusCode::OK, Some(&id), "recorded", "recorded; there is no target to forward to")
+            NotForwarded::Filtered => {
+                acknowledge(&id, "recorded; this event type is not among those that are forwarded")
             }
+            NotForwarded::NoTarget => acknowledge(&id, "recorded; there is no target to forward to"),
         }
     }
 
@@ -204,7 +206,7 @@ fn relay(id: &DeliveryId, delivered: Delivered) -> Response<Body> {
     match delivered.outcome().cloned() {
         Some(Outcome::Answered(answer)) => pass_on(id, answer, delivered),
         Some(Outcome::Failed(failure)) => undelivered(id, &failure),
-        None => report(StatusCode::OK, Some(id), "recorded", "recorded"),
+        None => acknowledge(id, "recorded"),
     }
 }
 
@@ -261,10 +263,22 @@ fn unrecorded(error: &StoreError) -> Response<Body> {
     response
 }
 
+fn acknowledge(id: &DeliveryId, message: &str) -> Response<Body> {
+    answer(
+        StatusCode::OK,
+        Some(id),
+        &json!({ "status": "recorded", "message": message, "delivery": id.as_str() }),
+    )
+}
+
 fn report(status: StatusCode, id: Option<&DeliveryId>, error: &str, message: &str) -> Response<Body> {
     let delivery = id.map(DeliveryId::as_str);
-    let text = json!({ "error": error, "message": message, "delivery": delivery }).to_string();
-    let mut response = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed());
+    answer(status, id, &json!({ "error": error, "message": message, "delivery": delivery }))
+}
+
+fn answer(status: StatusCode, id: Option<&DeliveryId>, body: &serde_json::Value) -> Response<Body> {
+    let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(id) = id {

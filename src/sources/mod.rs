@@ -4,3 +4,4 @@ pub mod compose;
 pub mod dispatch;
 pub mod ingress;
 pub mod provenance;
+pub mod routing;

@@ -1,0 +1,48 @@
+//! Which target a delivery goes to: the first route that matches its event type, else the one for all.
+
+use crate::model::{EventFilter, EventType, NotForwarded, Target};
+
+/// Where deliveries go.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// Deliveries of other event types are recorded and not forwarded.
+    pub filter: EventFilter,
+    /// Routes for some event types, in order.
+    pub special: Vec<(EventFilter, Target)>,
+    /// The target of all others.
+    pub default: Option<Target>,
+}
+
+impl Routes {
+    /// The target of a delivery, or why it has none.
+    pub fn target(&self, event_type: Option<&EventType>) -> Result<&Target, NotForwarded> {
+        if !self.filter.matches(event_type) {
+            return Err(NotForwarded::Filtered);
+        }
+        let matching = self.special.iter().find(|(filter, _)| filter.matches(event_type));
+        matching.map(|(_, target)| target).or(self.default.as_ref()).ok_or(NotForwarded::NoTarget)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_route_wins_and_the_filter_comes_before_all() {
+        let routes = Routes {
+            filter: "meeting.*,event.*".parse().unwrap(),
+            special: vec![
+                ("meeting.failed".parse().unwrap(), "1".parse().unwrap()),
+                ("meeting.*".parse().unwrap(), "2".parse().unwrap()),
+            ],
+            default: Some("3".parse().unwrap()),
+        };
+        let port = |name: &str| routes.target(Some(&name.parse().unwrap())).map(Target::authority);
+        assert_eq!(port("meeting.failed"), Ok("localhost:1".to_owned()));
+        assert_eq!(port("meeting.started"), Ok("localhost:2".to_owned()));
+        assert_eq!(port("event.added"), Ok("localhost:3".to_owned()));
+        assert_eq!(port("calendar.synced"), Err(NotForwarded::Filtered));
+        assert_eq!(Routes::default().target(None), Err(NotForwarded::NoTarget));
+    }
+}
