@@ -1,6 +1,7 @@
 //! Binds the parts together: the only place that knows them all, owns their tasks and shuts them down.
 
 pub mod demo;
+pub mod endpoints;
 pub mod listen;
 pub mod secret;
 pub mod shutdown;

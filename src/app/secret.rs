@@ -1,13 +1,12 @@
 //! Which secret counts, and where it came from.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::{fs, io};
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
+use super::endpoints::{BadConfig, Endpoint};
 use super::state::{StateError, StateFolder};
 use crate::model::{Clock, Secret};
+use crate::signature::Keyring;
 
 /// Where a secret came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +23,12 @@ pub enum SecretSource {
     Project,
 }
 
-/// A secret and where it came from.
+/// The secrets in use and where they came from.
 #[derive(Clone, Debug)]
 pub struct ChosenSecret {
-    /// The secret.
-    pub secret: Secret,
-    /// Where it came from.
+    /// The secrets.
+    pub keys: Keyring,
+    /// Where they came from.
     pub source: SecretSource,
 }
 
@@ -52,76 +51,44 @@ pub enum SecretError {
     #[error("the secret from {0} is empty")]
     Empty(SecretSource),
     /// The configuration file cannot be used.
-    #[error("{}: {reason}", .path.display())]
-    Config {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
-}
-
-/// The configuration file.
-#[derive(Clone, Debug)]
-pub struct ConfigFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Whether it must be there, since somebody named it.
-    pub required: bool,
+    #[error(transparent)]
+    Config(#[from] BadConfig),
 }
 
 /// The secret that a new `listen` uses: the flag, the environment, the configuration file, or the project's own.
 pub fn choose(
     given: &Given,
     folder: &StateFolder,
-    config: &ConfigFile,
+    config: &Path,
+    endpoints: &[Endpoint],
     clock: &Clock,
 ) -> Result<ChosenSecret, SecretError> {
+    let chosen = |secret: Secret, source| ChosenSecret { keys: Keyring::new(secret), source };
     let chosen = match (&given.flag, &given.environment) {
-        (Some(secret), _) => ChosenSecret { secret: secret.clone(), source: SecretSource::Flag },
-        (None, Some(secret)) => ChosenSecret { secret: secret.clone(), source: SecretSource::Environment },
-        (None, None) => match from_config(config)? {
-            Some(secret) => ChosenSecret { secret, source: SecretSource::Config(config.path.clone()) },
-            None => ChosenSecret { secret: folder.project_secret(clock)?, source: SecretSource::Project },
+        (Some(secret), _) => chosen(secret.clone(), SecretSource::Flag),
+        (None, Some(secret)) => chosen(secret.clone(), SecretSource::Environment),
+        (None, None) => match from_endpoints(endpoints) {
+            Some(keys) => ChosenSecret { keys, source: SecretSource::Config(config.to_owned()) },
+            None => chosen(folder.project_secret(clock)?, SecretSource::Project),
         },
     };
-    if chosen.secret.expose().is_empty() {
+    if chosen.keys.default_secret().expose().is_empty() {
         return Err(SecretError::Empty(chosen.source));
     }
     Ok(chosen)
 }
 
-/// The secret that the project's other commands use: that of the running `listen`, unless a flag says otherwise.
-pub fn choose_beside(
-    running: Option<&Secret>,
-    given: &Given,
-    folder: &StateFolder,
-    config: &ConfigFile,
-    clock: &Clock,
-) -> Result<ChosenSecret, SecretError> {
-    match running {
-        Some(secret) if given.flag.is_none() => {
-            Ok(ChosenSecret { secret: secret.clone(), source: SecretSource::Running })
-        }
-        _ => choose(given, folder, config, clock),
-    }
-}
-
-fn from_config(file: &ConfigFile) -> Result<Option<Secret>, SecretError> {
-    let path = file.path.as_path();
-    let bad = |reason: String| SecretError::Config { path: path.to_owned(), reason };
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !file.required => return Ok(None),
-        Err(error) => return Err(bad(error.to_string())),
-    };
-    let config: Value = serde_json::from_slice(&text)
-        .map_err(|error| bad(format!("not JSON (line {}, column {})", error.line(), error.column())))?;
-    match config.get("secret") {
-        None => Ok(None),
-        Some(Value::String(secret)) => Ok(Some(Secret::new(secret.clone()))),
-        Some(_) => Err(bad("`secret` must be a string".to_owned())),
-    }
+/// The first endpoint's secret is that of events which no endpoint subscribes to.
+fn from_endpoints(endpoints: &[Endpoint]) -> Option<Keyring> {
+    let mut secrets =
+        endpoints.iter().filter_map(|endpoint| Some((&endpoint.events, endpoint.secret.clone()?)));
+    let (_, first) = secrets.clone().next()?;
+    let mut keys = Keyring::new(first);
+    secrets.try_for_each(|(events, secret)| {
+        keys.add(events.clone().unwrap_or_default(), secret);
+        Some(())
+    })?;
+    Some(keys)
 }
 
 impl fmt::Display for SecretSource {

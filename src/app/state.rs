@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Clock, Secret};
+use crate::signature::Keyring;
 
 /// The file of secrets, mode 0600: the only place on disk that holds one.
 const SECRETS: &str = "secrets.json";
@@ -82,6 +83,9 @@ struct Secrets {
 #[derive(Serialize, Deserialize)]
 struct ListenSecrets {
     secret: String,
+    /// Event globs and the secret of those events.
+    #[serde(default)]
+    special: Vec<(String, String)>,
     token: String,
 }
 
@@ -128,8 +132,8 @@ impl StateFolder {
         Ok(secret)
     }
 
-    /// The running `listen` of this project, its secret and its token.
-    pub fn running(&self) -> Result<Option<(Running, Secret, Secret)>, StateError> {
+    /// The running `listen` of this project, its secrets and its token.
+    pub fn running(&self) -> Result<Option<(Running, Keyring, Secret)>, StateError> {
         let path = self.0.join(LISTEN);
         let mut file = match open_own(&path, OpenOptions::new().read(true)) {
             Ok(file) => file,
@@ -148,14 +152,14 @@ impl StateFolder {
         Ok(serde_json::from_str(&text)
             .ok()
             .zip(secrets)
-            .map(|(running, secrets)| (running, Secret::new(secrets.secret), Secret::new(secrets.token))))
+            .map(|(running, secrets)| (running, secrets.keys(), Secret::new(secrets.token))))
     }
 
     /// Makes a `listen` known; `None` when another one of this project is.
     pub fn register(
         &self,
         running: &Running,
-        secret: &Secret,
+        keys: &Keyring,
         token: &Secret,
     ) -> Result<Option<Registration>, StateError> {
         self.ensure()?;
@@ -165,8 +169,8 @@ impl StateFolder {
         if file.try_lock().is_err() {
             return Ok(None);
         }
-        let (secret, token) = (secret.expose().to_owned(), token.expose().to_owned());
-        self.change_secrets(|secrets| secrets.listen = Some(ListenSecrets { secret, token }))?;
+        let listen = ListenSecrets::new(keys, token);
+        self.change_secrets(|secrets| secrets.listen = Some(listen))?;
         let text = serde_json::to_string(running).unwrap_or_default();
         file.set_len(0)
             .and_then(|()| file.rewind())
@@ -219,6 +223,26 @@ impl StateFolder {
             .map_err(fault("write", &path))?;
         file.persist(&path).map_err(|error| fault("write", &path)(error.error))?;
         Ok(result)
+    }
+}
+
+impl ListenSecrets {
+    fn new(keys: &Keyring, token: &Secret) -> Self {
+        let special = keys.special().map(|(events, secret)| (events.to_string(), secret.expose().to_owned()));
+        Self {
+            secret: keys.default_secret().expose().to_owned(),
+            special: special.collect(),
+            token: token.expose().to_owned(),
+        }
+    }
+
+    fn keys(&self) -> Keyring {
+        let mut keys = Keyring::new(Secret::new(self.secret.clone()));
+        for (events, secret) in &self.special {
+            // An empty text is the filter that matches everything.
+            keys.add(events.parse().unwrap_or_default(), Secret::new(secret.clone()));
+        }
+        keys
     }
 }
 

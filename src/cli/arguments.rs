@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use super::Session;
 use super::report::Usage;
-use crate::app::secret::{self, ChosenSecret, Given, SecretError};
+use crate::app::secret::{self, ChosenSecret, Given, SecretSource};
 use crate::json::{Json, Path};
 use crate::model::Secret;
 use crate::sources::compose::Patch;
@@ -30,20 +30,18 @@ impl SecretArgs {
     }
 
     /// The secret of a new `listen`.
-    pub fn choose(&self, session: &Session) -> Result<ChosenSecret, SecretError> {
-        secret::choose(&self.given(session), &session.state, &session.config, &session.clock)
+    pub fn choose(&self, session: &Session) -> anyhow::Result<ChosenSecret> {
+        let (config, endpoints) = (session.config.path(), session.endpoints()?);
+        Ok(secret::choose(&self.given(session), &session.state, config, &endpoints, &session.clock)?)
     }
 
     /// The secret of a command that works beside the `listen` that may be running.
-    pub fn choose_beside(&self, session: &Session) -> Result<ChosenSecret, SecretError> {
-        let running = session.state.running()?.map(|(_, secret, _)| secret);
-        secret::choose_beside(
-            running.as_ref(),
-            &self.given(session),
-            &session.state,
-            &session.config,
-            &session.clock,
-        )
+    pub fn choose_beside(&self, session: &Session) -> anyhow::Result<ChosenSecret> {
+        let running = session.state.running()?.map(|(_, keys, _)| keys);
+        match running {
+            Some(keys) if self.secret.is_none() => Ok(ChosenSecret { keys, source: SecretSource::Running }),
+            _ => self.choose(session),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::app::state::Running;
 use crate::fixture::{Catalogue, Entry, Run};
 use crate::forward::{self, Forward};
 use crate::model::{Contract, Kind, Origin, Secret, Target};
-use crate::signature::SignMode;
+use crate::signature::{Keyring, SignMode};
 use crate::sources::compose::{self, Signing};
 use crate::sources::dispatch::{Parcel, Road};
 use crate::sources::ingress::{self, Verify};
@@ -42,29 +42,29 @@ pub fn run(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
 
 async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
-    let secret =
-        ChosenSecret { secret: session.state.project_secret(&session.clock)?, source: SecretSource::Project };
+    let secret = session.state.project_secret(&session.clock)?;
+    let keys = Keyring::new(secret.clone());
+    let chosen = ChosenSecret { keys: keys.clone(), source: SecretSource::Project };
     let token = new_token(&session.clock);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let handler = DemoHandler::bind(secret.secret.clone()).await?;
+    let handler = DemoHandler::bind(secret.clone()).await?;
     let target = handler.target();
     tasks.spawn(handler.run(stop.clone(), tasks.clone()));
-    let listen = bind(&target, &secret.secret, &token, &session).await?;
+    let listen = bind(&target, &keys, &token, &session).await?;
     let ingress = format!("http://{}", listen.address());
     let running =
         Running { pid: std::process::id(), ingress: ingress.clone(), forward: Some(target.to_string()) };
-    let registration =
-        if arguments.stay { session.state.register(&running, &secret.secret, &token)? } else { None };
+    let registration = if arguments.stay { session.state.register(&running, &keys, &token)? } else { None };
     let screen = Screen::new(&session, arguments.json, stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     tasks.spawn(listen.run(stop.clone()));
     if !arguments.json {
         let routes = Routes { default: Some(target), ..Routes::default() };
-        greet(&session.output, &ingress, &routes, &secret);
+        greet(&session.output, &ingress, &routes, &chosen);
         session.output.talk("  handler     built in: it verifies every signature\n");
     }
     let ended = tokio::select! {
-        ended = play(&ingress, &secret.secret, token, &session) => ended,
+        ended = play(&ingress, &secret, token, &session) => ended,
         _ = signals.next() => Ok(Exit::Interrupted),
     };
     let mut exit = ended?;
@@ -90,13 +90,13 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
 }
 
 /// A `listen` on any free port, so that the demo works beside whatever else runs.
-async fn bind(target: &Target, secret: &Secret, token: &Secret, session: &Session) -> anyhow::Result<Listen> {
+async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session) -> anyhow::Result<Listen> {
     let settings = Settings {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         ingress: ingress::Settings {
             routes: Routes { default: Some(target.clone()), ..Routes::default() },
             verify: Verify::Warn,
-            secret: secret.clone(),
+            keys: keys.clone(),
             token: token.clone(),
             max_body: 32 * 1024 * 1024,
         },

@@ -14,6 +14,7 @@ use super::arguments::{SecretArgs, TimeLimit, bytes, header};
 use super::output::Output;
 use super::report::Exit;
 use super::{Session, roads};
+use crate::app::endpoints::Endpoint;
 use crate::app::listen::{Listen, Settings};
 use crate::app::secret::ChosenSecret;
 use crate::app::shutdown::{Reason, Signals};
@@ -25,6 +26,7 @@ use crate::observers::follow::follow;
 use crate::observers::json_lines;
 use crate::observers::tally::Tally;
 use crate::observers::terminal::Style;
+use crate::signature::Keyring;
 use crate::sources::ingress::{self, Verify};
 use crate::sources::routing::Routes;
 
@@ -103,7 +105,8 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let secret = arguments.secret.choose(&session)?;
     let token = new_token(&session.clock);
     let json = arguments.json;
-    let settings = settings(arguments, &secret.secret, &token);
+    let endpoints = session.endpoints()?;
+    let settings = settings(arguments, &endpoints, &secret.keys, &token);
     let routes = settings.ingress.routes.clone();
     let names = Catalogue::embedded().wire_names();
     let listen = Listen::bind(settings, &session.state, names, session.clock.clone()).await?;
@@ -113,7 +116,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         ingress: ingress.clone(),
         forward: routes.default.as_ref().map(Target::to_string),
     };
-    let registration = session.state.register(&running, &secret.secret, &token)?;
+    let registration = session.state.register(&running, &secret.keys, &token)?;
     let stop = CancellationToken::new();
     let screen = Screen::new(&session, json, stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
@@ -165,17 +168,13 @@ async fn run_until_signal(listen: Listen, stop: CancellationToken, signals: &mut
     }
 }
 
-fn settings(arguments: ListenArgs, secret: &Secret, token: &Secret) -> Settings {
+fn settings(arguments: ListenArgs, endpoints: &[Endpoint], keys: &Keyring, token: &Secret) -> Settings {
     Settings {
         address: SocketAddr::new(arguments.bind, arguments.port),
         ingress: ingress::Settings {
-            routes: Routes {
-                filter: arguments.events.unwrap_or_default(),
-                special: arguments.route,
-                default: arguments.forward,
-            },
+            routes: routes(arguments.events, arguments.route, arguments.forward, endpoints),
             verify: arguments.verify.into(),
-            secret: secret.clone(),
+            keys: keys.clone(),
             token: token.clone(),
             max_body: arguments.max_body,
         },
@@ -185,6 +184,26 @@ fn settings(arguments: ListenArgs, secret: &Secret, token: &Secret) -> Settings 
             headers: arguments.headers.into_iter().collect(),
         },
         parallel: arguments.parallel.into(),
+    }
+}
+
+/// Routes from the flags and the endpoints. `--route` counts before the endpoints; without endpoints, `--forward` is
+/// the target of everything, and with them, of their paths.
+fn routes(
+    events: Option<EventFilter>,
+    special: Vec<(EventFilter, Target)>,
+    forward: Option<Target>,
+    endpoints: &[Endpoint],
+) -> Routes {
+    let flags = special.into_iter().map(|(filter, target)| (filter, Some(target)));
+    let configured = endpoints.iter().map(|endpoint| {
+        let target = endpoint.target(forward.as_ref()).filter(|_| endpoint.enabled);
+        (endpoint.events.clone().unwrap_or_default(), target)
+    });
+    Routes {
+        filter: events.unwrap_or_default(),
+        special: flags.chain(configured).collect(),
+        default: forward.filter(|_| endpoints.is_empty()),
     }
 }
 
@@ -209,7 +228,10 @@ pub fn greet(output: &Output, ingress: &str, routes: &Routes, secret: &ChosenSec
     output.talk(&format!("{} {}", paint.strong("mbaas-dev listen"), env!("CARGO_PKG_VERSION")));
     output.talk(&format!("  listening   {}", paint.good(ingress)));
     for (filter, target) in &routes.special {
-        output.talk(&format!("  forwarding  {target}  {filter}"));
+        match target {
+            Some(target) => output.talk(&format!("  forwarding  {target}  {filter}")),
+            None => output.talk(&format!("  recording   {filter}")),
+        }
     }
     match &routes.default {
         Some(target) => output.talk(&format!("  forwarding  {target}")),

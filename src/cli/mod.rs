@@ -2,6 +2,7 @@
 
 mod arguments;
 mod completions;
+mod config;
 mod deliveries;
 mod demo;
 mod events;
@@ -13,6 +14,7 @@ mod request_text;
 mod roads;
 mod secret;
 mod selection;
+mod settings_file;
 mod sign;
 mod trigger;
 mod verify;
@@ -21,13 +23,16 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::output::{ColorChoice, Output, Volume};
 pub use self::report::Exit;
-use crate::app::secret::ConfigFile;
+use self::report::Usage;
+use self::settings_file::SettingsFile;
+use crate::app::endpoints::{BadConfig, ConfigFile, Endpoint};
 use crate::app::state::StateFolder;
-use crate::model::Clock;
+use crate::fixture::Catalogue;
+use crate::model::{Clock, Contract, EventType};
 
 /// Local development tunnel and webhook simulator for Meeting BaaS webhooks.
 ///
@@ -51,7 +56,7 @@ pub struct Global {
     /// The project's state folder: recorded deliveries, the generated secret, the running listen
     #[arg(long, global = true, value_name = "DIR", env = "MBAAS_DEV_DATA_DIR", default_value = ".mbaas-dev")]
     data_dir: PathBuf,
-    /// The file whose `secret` counts when neither --secret nor MBAAS_DEV_SECRET is given
+    /// The file of the Webhooks API page: endpoints with their events, secrets and paths
     /// [default: webhook_config.json, if it is there]
     #[arg(long, global = true, value_name = "FILE", env = "MBAAS_DEV_CONFIG")]
     config: Option<PathBuf>,
@@ -80,7 +85,10 @@ enum Command {
     #[command(subcommand)]
     Secret(secret::SecretCommand),
     Demo(demo::DemoArgs),
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     Completions(completions::CompletionsArgs),
+    /// Print the manual, for `man -l -`
     Man,
 }
 
@@ -119,11 +127,20 @@ struct Session {
     environment: fn(&str) -> Option<String>,
     input: Box<dyn Read + Send>,
     output: Output,
+    settings: Vec<SettingsFile>,
     state: StateFolder,
     config: ConfigFile,
 }
 
 impl Session {
+    /// The endpoints of `webhook_config.json`.
+    fn endpoints(&self) -> Result<Vec<Endpoint>, BadConfig> {
+        let catalogue = Catalogue::embedded();
+        let of_preview = catalogue.entries().filter(|entry| entry.contract == Contract::Preview);
+        let known: Vec<EventType> = of_preview.map(|entry| entry.name.event_type.clone()).collect();
+        self.config.read(&known)
+    }
+
     /// The bytes of a file, or of standard input for `-`.
     fn read(&mut self, name: &str) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -141,9 +158,15 @@ impl Session {
 
 /// Parses the arguments and runs the command that they name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
+    let settings = match SettingsFile::load(&context.folder, context.environment) {
+        Ok(settings) => settings,
+        Err(error) => return report::report(&error.into(), &context.output),
+    };
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = matches(&arguments, &settings).and_then(|matches| Ok(Cli::from_arg_matches(&matches)?));
+    let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return explain(&error, &context.output),
+        Err(error) => return explain(error, &context.output),
     };
     let Global { data_dir, config, color, quiet, verbose } = cli.global;
     let volume = match (quiet, verbose) {
@@ -154,6 +177,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
     let no_color = (context.environment)("NO_COLOR").is_some_and(|value| !value.is_empty());
     let session = Session {
         clock: context.clock,
+        settings,
         state: StateFolder::at(&context.folder.join(data_dir)),
         config: ConfigFile {
             required: config.is_some(),
@@ -182,13 +206,34 @@ fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
         Command::Verify(arguments) => verify::run(&arguments, session),
         Command::Secret(command) => secret::run(&command, &session),
         Command::Demo(arguments) => demo::run(&arguments, session),
+        Command::Config(command) => config::run(&command, &session),
         Command::Completions(arguments) => completions::run(&arguments, &session),
         Command::Man => completions::man(&session),
     }
 }
 
+/// Parses arguments whose defaults come from files of settings.
+fn matches(arguments: &[OsString], settings: &[SettingsFile]) -> anyhow::Result<ArgMatches> {
+    let command = settings.iter().try_fold(command(), |command, file| file.apply(command))?;
+    match command.try_get_matches_from(arguments) {
+        Ok(matches) => Ok(matches),
+        // What is right without the files is wrong in one of them.
+        Err(error) if error.use_stderr() && Cli::try_parse_from(arguments).is_ok() => {
+            let files: Vec<String> = settings.iter().map(|file| file.path().display().to_string()).collect();
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            Err(Usage::new(format!("{}: {first}", files.join(" or ")), "").into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Help and version are data; everything else that the parser says is a complaint.
-fn explain(error: &clap::Error, output: &Output) -> Exit {
+fn explain(error: anyhow::Error, output: &Output) -> Exit {
+    let error = match error.downcast::<clap::Error>() {
+        Ok(error) => error,
+        Err(error) => return report::report(&error, output),
+    };
     let text = error.to_string();
     if error.use_stderr() {
         output.complain(text.trim_end());

@@ -12,8 +12,8 @@ use super::report::Exit;
 use super::roads::{self, RoadArgs};
 use super::selection::{find, selector};
 use crate::json::Json;
-use crate::model::{Contract, Origin, Request, Secret};
-use crate::signature::SignMode;
+use crate::model::{Contract, Origin, Request};
+use crate::signature::{Keyring, SignMode};
 use crate::sources::compose::{self, Patch, Signing};
 use crate::sources::dispatch::Parcel;
 use crate::sources::provenance::Provenance;
@@ -100,7 +100,7 @@ async fn send(
             let mut exit = Exit::Done;
             for selector in chosen {
                 let recorded = find(&session.state, selector)?;
-                let parcel = parcel(arguments.raw, patches, recorded, &open.secret.secret, session)?;
+                let parcel = parcel(arguments.raw, patches, recorded, &open.secret.keys, session)?;
                 let sent = open.road.send(&session.clock, parcel).await?;
                 exit = roads::worse(exit, roads::show(&sent, session, arguments.json)?);
             }
@@ -116,7 +116,7 @@ fn parcel(
     raw: bool,
     patches: &[Patch],
     recorded: Recorded,
-    secret: &Secret,
+    keys: &Keyring,
     session: &Session,
 ) -> anyhow::Result<Parcel> {
     let Recorded { delivery, request } = recorded;
@@ -124,7 +124,11 @@ fn parcel(
     let body = edited(&request, patches).with_context(|| format!("delivery #{}", delivery.number))?;
     let request = match delivery.kind.contract {
         Some(contract @ Contract::Preview) if !raw => {
-            let signing = Signing { contract, secret: secret.clone(), mode: SignMode::Valid };
+            let signing = Signing {
+                contract,
+                secret: keys.secret(delivery.kind.event_type.as_ref()).clone(),
+                mode: SignMode::Valid,
+            };
             compose::signed_again(&request, &signing, body)?
         }
         contract => {

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::output::Output;
+use crate::app::endpoints::BadConfig;
 use crate::app::listen::ListenError;
 use crate::app::secret::SecretError;
 use crate::app::state::StateError;
@@ -128,6 +129,7 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
         || cause.is::<SyntaxError>()
         || cause.is::<PathError>()
         || cause.is::<SecretError>()
+        || cause.is::<BadConfig>()
         || cause.is::<Unsupported>();
     is_usage.then(|| (Exit::Usage, String::new()))
 }

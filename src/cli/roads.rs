@@ -58,7 +58,7 @@ impl RoadArgs {
 
     /// The secret to sign with.
     pub fn secret(&self, session: &Session) -> anyhow::Result<ChosenSecret> {
-        Ok(self.secret.choose_beside(session)?)
+        self.secret.choose_beside(session)
     }
 
     /// Opens the road; its tasks run on the runtime that is entered.
@@ -94,7 +94,7 @@ impl RoadArgs {
             Settings { timeout: self.timeout.0, trust: insecure(self.insecure), ..Settings::default() };
         let forward = Forward::new(settings, session.clock.clone(), TaskTracker::new());
         let pipeline = Pipeline::new(store.clone(), forward, Bus::new(), 1, TaskTracker::new());
-        let road = Road::Direct { pipeline, target, secret: secret.secret.clone() };
+        let road = Road::Direct { pipeline, target, keys: secret.keys.clone() };
         Ok(OpenRoad { road, secret, store: Some(store) })
     }
 }

@@ -32,7 +32,7 @@ pub fn run(command: &SecretCommand, session: &Session) -> anyhow::Result<Exit> {
     let (secret, source, json) = match command {
         SecretCommand::Show { json, secret } => {
             let chosen = secret.choose_beside(session)?;
-            (chosen.secret, chosen.source, *json)
+            (chosen.keys.default_secret().clone(), chosen.source, *json)
         }
         SecretCommand::New { json } => {
             if session.state.running()?.is_some() {

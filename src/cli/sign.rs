@@ -31,7 +31,7 @@ pub struct SignArgs {
 pub fn run(arguments: &SignArgs, mut session: Session) -> anyhow::Result<Exit> {
     let body = session.read(&arguments.body)?;
     let secret = arguments.secret.choose_beside(&session)?;
-    let headers = signature::sign(arguments.contract, SignMode::Valid, &secret.secret, &body)?;
+    let headers = signature::sign(arguments.contract, SignMode::Valid, secret.keys.default_secret(), &body)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if arguments.json {
         let fields: Map<String, Value> =

@@ -13,8 +13,8 @@ use super::{Session, request_text};
 use crate::contract::{recognise, wire_event};
 use crate::fixture::{Catalogue, Entry, Fixture, Run};
 use crate::json::Json;
-use crate::model::{Contract, EventName, Headers, Kind, Origin, Request, Secret, Target};
-use crate::signature::SignMode;
+use crate::model::{Contract, EventName, Headers, Kind, Origin, Target};
+use crate::signature::{Keyring, SignMode};
 use crate::sources::compose::{self, Patch, Signing};
 use crate::sources::dispatch::{Parcel, Sent};
 use crate::sources::provenance::Provenance;
@@ -95,7 +95,7 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
         let secret = arguments.road.secret(&session)?;
         let target = arguments.road.target(&session)?;
         let target = target.unwrap_or_else(|| Target::local("localhost", 4400));
-        let parcel = maker.make(&session, &secret.secret)?;
+        let parcel = maker.make(&session, &secret.keys)?;
         let text = if arguments.curl {
             request_text::curl(&target, &parcel.request)
         } else {
@@ -121,7 +121,7 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
                 if let Some(clock) = &mut clock {
                     clock.tick().await;
                 }
-                let parcel = maker.make(session, &open.secret.secret)?;
+                let parcel = maker.make(session, &open.secret.keys)?;
                 let result: Sent = open.road.send(&session.clock, parcel).await?;
                 exit = roads::worse(exit, roads::show(&result, session, arguments.json)?);
                 sent += 1;
@@ -195,15 +195,16 @@ struct Maker {
 }
 
 impl Maker {
-    fn make(&self, session: &Session, secret: &Secret) -> anyhow::Result<Parcel> {
+    fn make(&self, session: &Session, keys: &Keyring) -> anyhow::Result<Parcel> {
         let body = if self.raw {
             Bytes::copy_from_slice(self.event.fixture.source())
         } else {
             self.canonical_body(&self.event.fixture, session)?
         };
-        let signing = Signing { contract: self.event.contract, secret: secret.clone(), mode: self.mode };
-        let request: Request = compose::request(&signing, body)?;
-        let kind = self.kind(&request);
+        let kind = self.kind(&body);
+        let secret = keys.secret(kind.event_type.as_ref()).clone();
+        let signing = Signing { contract: self.event.contract, secret, mode: self.mode };
+        let request = compose::request(&signing, body)?;
         let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
         Ok(Parcel { request, kind, provenance })
     }
@@ -216,12 +217,12 @@ impl Maker {
     }
 
     /// What the request is: as the catalogue says, or, for a file, as its body says.
-    fn kind(&self, request: &Request) -> Kind {
-        let told = || recognise(&Catalogue::embedded().wire_names(), &request.headers, &request.body);
+    fn kind(&self, body: &[u8]) -> Kind {
+        let told = || recognise(&Catalogue::embedded().wire_names(), &Headers::new(), body);
         let event_type = match &self.event.name {
             Some(name) => Some(name.event_type.clone()),
             None => told().event_type,
         };
-        Kind { contract: Some(self.event.contract), event_type, wire_event: wire_event(&request.body) }
+        Kind { contract: Some(self.event.contract), event_type, wire_event: wire_event(body) }
     }
 }

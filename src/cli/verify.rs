@@ -50,7 +50,8 @@ pub fn run(arguments: &VerifyArgs, mut session: Session) -> anyhow::Result<Exit>
     let secret = arguments.secret.choose_beside(&session)?;
     let told = recognise(&Catalogue::embedded().wire_names(), &headers, &body);
     let contract = arguments.contract.or(told.contract).unwrap_or(Contract::Preview);
-    let verdict = signature::verify(Some(contract), &secret.secret, &headers, &body);
+    let key = secret.keys.secret(told.event_type.as_ref());
+    let verdict = signature::verify(Some(contract), key, &headers, &body);
     if verdict == Verdict::Unchecked {
         return Err(Usage::new(format!("checking a {contract} request is not supported"), "").into());
     }

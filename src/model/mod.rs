@@ -11,6 +11,7 @@ mod delivery;
 mod event;
 mod filter;
 mod headers;
+mod nearest;
 mod printable;
 mod secret;
 mod shape;
@@ -24,6 +25,7 @@ pub use delivery::{Delivery, DeliveryId, Incoming, Kind, Origin, Request, Verdic
 pub use event::{BadName, EventName, EventType};
 pub use filter::{BadFilter, EventFilter};
 pub use headers::Headers;
+pub use nearest::nearest;
 pub use printable::{Printable, printable_lines};
 pub use secret::Secret;
 pub use shape::{FORMAT_VERSION, millis};

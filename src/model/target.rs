@@ -1,7 +1,7 @@
 //! Where a handler listens: parsed once, joined with wire paths without ever leaving its host.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -42,6 +42,28 @@ impl Target {
     pub fn local(host: impl fmt::Display, port: u16) -> Self {
         let place = Place::Tcp { tls: false, host: host.to_string(), port };
         Self { place, prefix: String::new(), query: None }
+    }
+
+    /// Whether it is on this machine, the host of a container included.
+    pub fn is_loopback(&self) -> bool {
+        match &self.place {
+            Place::Unix(_) => true,
+            Place::Tcp { host, .. } => match host.parse::<IpAddr>() {
+                Ok(address) => address.is_loopback(),
+                Err(_) => host == "localhost" || host == "host.docker.internal",
+            },
+        }
+    }
+
+    /// The same handler at another path, which starts with `/` and may have a query.
+    #[must_use]
+    pub fn with_path(&self, path: &str) -> Self {
+        let (prefix, query) = match path.split_once('?') {
+            Some((prefix, query)) => (prefix, Some(query.to_owned())),
+            None => (path, None),
+        };
+        let prefix = if prefix == "/" { String::new() } else { prefix.to_owned() };
+        Self { place: self.place.clone(), prefix, query }
     }
 
     /// Where to connect to.

@@ -22,8 +22,10 @@ pub enum Update {
 pub enum NotForwarded {
     /// Its signature is not valid and `--verify strict` is on.
     Unverified,
-    /// Its event type is not among those that are forwarded.
+    /// Nothing subscribes to its event type.
     Filtered,
+    /// Its endpoint is not enabled, or has no handler on this machine.
+    Disabled,
     /// There is no target.
     NoTarget,
 }

@@ -22,6 +22,7 @@ pub fn line(update: &Update) -> String {
             let reason = match why {
                 NotForwarded::Unverified => "signature",
                 NotForwarded::Filtered => "filtered",
+                NotForwarded::Disabled => "disabled",
                 NotForwarded::NoTarget => "no_target",
             };
             typed("not_forwarded", delivery, &[("reason", reason.into())])

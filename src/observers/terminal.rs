@@ -31,7 +31,10 @@ impl Style {
             Update::NotForwarded(delivery, why) => {
                 let reason = match why {
                     NotForwarded::Unverified => "not forwarded: its signature is not valid (--verify strict)",
-                    NotForwarded::Filtered => "not forwarded: --events leaves it out",
+                    NotForwarded::Filtered => "not forwarded: nothing subscribes to this event type",
+                    NotForwarded::Disabled => {
+                        "not forwarded: its endpoint is disabled, or names no handler on this machine"
+                    }
                     NotForwarded::NoTarget => "not forwarded: there is no target",
                 };
                 vec![self.line(delivery, None), self.below(reason)]

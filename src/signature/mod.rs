@@ -1,9 +1,11 @@
 //! Signing and verifying, for each contract's way of authentication.
 
+mod keyring;
 pub mod preview;
 
 use std::fmt;
 
+pub use self::keyring::Keyring;
 use crate::model::{Contract, Headers, Secret, Verdict};
 
 /// How to sign an event: right, or wrong in a way that handlers must survive.

@@ -6,7 +6,7 @@ use super::provenance::{DELIVERY, Provenance};
 use crate::forward::Forward;
 use crate::model::{Answer, Clock, Delivery, DeliveryId, Incoming, Kind, Outcome, Request, Secret, Target};
 use crate::pipeline::Pipeline;
-use crate::signature;
+use crate::signature::{self, Keyring};
 use crate::store::{Reader, Selector, StoreError};
 
 /// A request of our own making, and what we know about it.
@@ -40,7 +40,7 @@ pub enum Road {
         /// Where to.
         target: Target,
         /// What the signature is checked with, for the record.
-        secret: Secret,
+        keys: Keyring,
     },
 }
 
@@ -98,8 +98,9 @@ impl Road {
                 })?;
                 Ok(Sent { delivery: recorded.delivery, accepted: (200..300).contains(&answer.status) })
             }
-            Self::Direct { pipeline, target, secret } => {
+            Self::Direct { pipeline, target, keys } => {
                 let Parcel { request, kind, provenance: Provenance { origin, replay_of } } = parcel;
+                let secret = keys.secret(kind.event_type.as_ref());
                 let signature = signature::verify(kind.contract, secret, &request.headers, &request.body);
                 let (id, received_at) = (DeliveryId::new(clock), clock.now());
                 let incoming = Incoming { id, received_at, origin, replay_of, kind, signature, request };

@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::pipeline::{Delivered, Pipeline};
 use crate::serve::{Arrived, Body};
-use crate::signature;
+use crate::signature::{self, Keyring};
 use crate::store::StoreError;
 
 /// What becomes of deliveries whose signature is not valid.
@@ -42,8 +42,8 @@ pub struct Settings {
     pub routes: Routes,
     /// What becomes of deliveries whose signature is not valid.
     pub verify: Verify,
-    /// The secret that signatures are checked with.
-    pub secret: Secret,
+    /// The secrets that signatures are checked with.
+    pub keys: Keyring,
     /// What our own commands prove themselves with.
     pub token: Secret,
     /// The largest body that is taken, in bytes.
@@ -103,7 +103,8 @@ impl Parts {
         let signature = match self.settings.verify {
             Verify::Off => Verdict::Unchecked,
             Verify::Warn | Verify::Strict => {
-                signature::verify(kind.contract, &self.settings.secret, &headers, &body)
+                let secret = self.settings.keys.secret(kind.event_type.as_ref());
+                signature::verify(kind.contract, secret, &headers, &body)
             }
         };
         let request =
@@ -142,9 +143,8 @@ impl Parts {
                     format!("the signature is {}; it was recorded and not forwarded", signature.as_str());
                 report(StatusCode::UNAUTHORIZED, Some(&id), "signature", &message)
             }
-            NotForwarded::Filtered => {
-                acknowledge(&id, "recorded; this event type is not among those that are forwarded")
-            }
+            NotForwarded::Filtered => acknowledge(&id, "recorded; nothing subscribes to this event type"),
+            NotForwarded::Disabled => acknowledge(&id, "recorded; its endpoint is disabled"),
             NotForwarded::NoTarget => acknowledge(&id, "recorded; there is no target to forward to"),
         }
     }

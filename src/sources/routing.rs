@@ -7,8 +7,8 @@ use crate::model::{EventFilter, EventType, NotForwarded, Target};
 pub struct Routes {
     /// Deliveries of other event types are recorded and not forwarded.
     pub filter: EventFilter,
-    /// Routes for some event types, in order.
-    pub special: Vec<(EventFilter, Target)>,
+    /// Routes for some event types, in order; one without a target is for recording only.
+    pub special: Vec<(EventFilter, Option<Target>)>,
     /// The target of all others.
     pub default: Option<Target>,
 }
@@ -19,8 +19,14 @@ impl Routes {
         if !self.filter.matches(event_type) {
             return Err(NotForwarded::Filtered);
         }
-        let matching = self.special.iter().find(|(filter, _)| filter.matches(event_type));
-        matching.map(|(_, target)| target).or(self.default.as_ref()).ok_or(NotForwarded::NoTarget)
+        match self.special.iter().find(|(filter, _)| filter.matches(event_type)) {
+            Some((_, Some(target))) => Ok(target),
+            Some((_, None)) => Err(NotForwarded::Disabled),
+            None if self.special.is_empty() || self.default.is_some() => {
+                self.default.as_ref().ok_or(NotForwarded::NoTarget)
+            }
+            None => Err(NotForwarded::Filtered),
+        }
     }
 }
 
@@ -33,8 +39,8 @@ mod tests {
         let routes = Routes {
             filter: "meeting.*,event.*".parse().unwrap(),
             special: vec![
-                ("meeting.failed".parse().unwrap(), "1".parse().unwrap()),
-                ("meeting.*".parse().unwrap(), "2".parse().unwrap()),
+                ("meeting.failed".parse().unwrap(), Some("1".parse().unwrap())),
+                ("meeting.*".parse().unwrap(), Some("2".parse().unwrap())),
             ],
             default: Some("3".parse().unwrap()),
         };
@@ -43,6 +49,10 @@ mod tests {
         assert_eq!(port("meeting.started"), Ok("localhost:2".to_owned()));
         assert_eq!(port("event.added"), Ok("localhost:3".to_owned()));
         assert_eq!(port("calendar.synced"), Err(NotForwarded::Filtered));
+        let disabled = Routes { special: vec![("event.*".parse().unwrap(), None)], ..Routes::default() };
+        let why = |name: &str| disabled.target(Some(&name.parse().unwrap())).err();
+        assert_eq!(why("event.added"), Some(NotForwarded::Disabled));
+        assert_eq!(why("meeting.failed"), Some(NotForwarded::Filtered));
         assert_eq!(Routes::default().target(None), Err(NotForwarded::NoTarget));
     }
 }

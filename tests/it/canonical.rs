@@ -130,10 +130,10 @@ fn unframe(frames: &[u8]) -> Vec<String> {
 }
 
 /// `SplitMix64`: small, and the same everywhere.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -141,12 +141,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("an end fits");
         usize::try_from(self.next() % end).expect("it is below a usize")
     }
 
-    fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
+    pub fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
         choices[self.below(choices.len())]
     }
 
@@ -156,7 +156,7 @@ impl Random {
 }
 
 /// A well-formed JSON text, as messy as they get.
-fn source(random: &mut Random) -> String {
+pub fn source(random: &mut Random) -> String {
     let mut out = String::new();
     space(random, &mut out);
     value(random, &mut out, 4);

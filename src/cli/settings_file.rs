@@ -1,0 +1,170 @@
+//! `mbaas-dev.toml`: the user's own defaults for options, in the project and for all projects.
+//!
+//! A key is the long name of an option; the options of a command stand in a table of its name:
+//!
+//! ```toml
+//! data-dir = ".webhooks"
+//! [listen]
+//! forward = "localhost:3000"
+//! route = ["calendar.*=localhost:8000"]
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, Command};
+use toml::{Table, Value};
+
+use super::report::Usage;
+use crate::model::{Target, nearest};
+
+/// The file of a project, in the working directory.
+pub const PROJECT_FILE: &str = "mbaas-dev.toml";
+
+/// Options that say where deliveries go: a file that came with a repository may not send them to another host.
+const TARGET_OPTIONS: [&str; 3] = ["forward", "route", "to"];
+
+/// A file of settings.
+#[derive(Clone, Debug)]
+pub struct SettingsFile {
+    path: PathBuf,
+    table: Table,
+    /// Whether it lies in the project, where others may have put it.
+    is_of_project: bool,
+}
+
+impl SettingsFile {
+    /// The files that are there, the one that counts most last: the user's, then the project's.
+    pub fn load(folder: &Path, environment: fn(&str) -> Option<String>) -> Result<Vec<Self>, Usage> {
+        let user = environment("XDG_CONFIG_HOME")
+            .filter(|path| Path::new(path).is_absolute())
+            .map(PathBuf::from)
+            .or_else(|| environment("HOME").map(|home| Path::new(&home).join(".config")))
+            .map(|configuration| (configuration.join("mbaas-dev/config.toml"), false));
+        let project = (folder.join(PROJECT_FILE), true);
+        user.into_iter()
+            .chain([project])
+            .filter_map(|(path, is_of_project)| Self::read(path, is_of_project).transpose())
+            .collect()
+    }
+
+    fn read(path: PathBuf, is_of_project: bool) -> Result<Option<Self>, Usage> {
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Usage::new(format!("cannot read {}: {error}", path.display()), "")),
+        };
+        let table = text.parse::<Table>().map_err(|error| {
+            let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            Usage::new(format!("{}:{line}:{column}: {}", path.display(), error.message()), "")
+        })?;
+        Ok(Some(Self { path, table, is_of_project }))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes its values the defaults of the command line.
+    pub fn apply(&self, command: Command) -> Result<Command, Usage> {
+        self.apply_table(command, &self.table, "")
+    }
+
+    /// Whether it sets an option of a command; options of all commands have none.
+    pub fn sets(&self, command: Option<&str>, option: &str) -> bool {
+        let table = match command {
+            Some(command) => self.table.get(command).and_then(Value::as_table),
+            None => Some(&self.table),
+        };
+        table.is_some_and(|table| table.contains_key(option))
+    }
+
+    fn apply_table(&self, command: Command, table: &Table, place: &str) -> Result<Command, Usage> {
+        table.iter().try_fold(command, |command, (key, value)| match value {
+            Value::Table(inner) => self.apply_inner(command, key, inner, &format!("{place}{key}.")),
+            value => self.apply_value(command, key, value, place),
+        })
+    }
+
+    fn apply_inner(
+        &self,
+        command: Command,
+        name: &str,
+        table: &Table,
+        place: &str,
+    ) -> Result<Command, Usage> {
+        let names: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+        if !names.contains(&name) {
+            return Err(self.unknown("command", name, &names));
+        }
+        let mut result = Ok(());
+        let command =
+            command.mut_subcommand(name, |inner| match self.apply_table(inner.clone(), table, place) {
+                Ok(changed) => changed,
+                Err(error) => {
+                    result = Err(error);
+                    inner
+                }
+            });
+        result.map(|()| command)
+    }
+
+    fn apply_value(&self, command: Command, key: &str, value: &Value, place: &str) -> Result<Command, Usage> {
+        let options: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
+        let named = |option: &&Arg| option.get_long() == Some(key);
+        let Some(id) = command.get_arguments().find(named).map(|option| option.get_id().to_string()) else {
+            return Err(self.unknown("option", &format!("{place}{key}"), &options));
+        };
+        let values = match value {
+            Value::Array(items) => items.iter().map(scalar).collect::<Option<Vec<String>>>(),
+            value => scalar(value).map(|value| vec![value]),
+        };
+        let values = values.ok_or_else(|| {
+            Usage::new(
+                format!(
+                    "{}: `{place}{key}` must be a text, a number, true or false, or a list of them",
+                    self.path.display()
+                ),
+                "",
+            )
+        })?;
+        if self.is_of_project && TARGET_OPTIONS.contains(&key) {
+            values.iter().try_for_each(|value| self.check_target(key, value))?;
+        }
+        Ok(command.mut_arg(id, |option| option.default_values(values)))
+    }
+
+    fn check_target(&self, key: &str, value: &str) -> Result<(), Usage> {
+        let target =
+            if key == "route" { value.split_once('=').map_or(value, |(_, target)| target) } else { value };
+        // What is no target at all is reported by whoever parses it.
+        let leaves = target.parse::<Target>().is_ok_and(|target| !target.is_loopback());
+        if leaves {
+            return Err(Usage::new(
+                format!("{}: `{key}` would send deliveries to another host ({target})", self.path.display()),
+                "a file that comes with a project may not do that: give it on the command line",
+            ));
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, what: &str, name: &str, known: &[&str]) -> Usage {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let nearest = nearest(last, known.iter().copied());
+        let nearest = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+        Usage::new(format!("{}: there is no {what} `{name}`{nearest}", self.path.display()), "")
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Boolean(flag) => Some(flag.to_string()),
+        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+    }
+}
