@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -12,10 +14,12 @@ use super::state::{StateError, StateFolder};
 use crate::bus::Bus;
 use crate::contract::WireNames;
 use crate::forward::{self, Forward};
-use crate::model::{Clock, Update};
+use crate::model::{Clock, Trouble, Update};
 use crate::pipeline::Pipeline;
 use crate::serve::Listener;
 use crate::sources::ingress::{self, Ingress};
+use crate::sources::routing::{Router, Routes};
+use crate::sources::watch::Watch;
 use crate::store::{Store, StoreError};
 
 /// How long deliveries that are under way may take to finish after the end was asked for.
@@ -28,6 +32,10 @@ pub struct Settings {
     pub address: SocketAddr,
     /// How requests are taken.
     pub ingress: ingress::Settings,
+    /// Where deliveries go.
+    pub routes: Routes,
+    /// A folder of fixtures whose files are fired when they are saved.
+    pub fixtures: Option<PathBuf>,
     /// How requests are handed over.
     pub forward: forward::Settings,
     /// How many requests are handed over at a time.
@@ -38,6 +46,7 @@ pub struct Settings {
 pub struct Listen {
     listener: Listener,
     ingress: Ingress,
+    watch: Option<Watch>,
     store: Store,
     bus: Bus,
     deliveries: TaskTracker,
@@ -70,6 +79,7 @@ impl Listen {
         folder: &StateFolder,
         names: WireNames,
         clock: Clock,
+        environment: fn(&str) -> Option<String>,
     ) -> Result<Self, ListenError> {
         let address = settings.address;
         let listener =
@@ -80,8 +90,18 @@ impl Listen {
         let forward = Forward::new(settings.forward, clock.clone(), connections.clone());
         let pipeline =
             Pipeline::new(store.clone(), forward, bus.clone(), settings.parallel, deliveries.clone());
-        let ingress = Ingress::new(settings.ingress, names, pipeline, bus.clone(), clock);
-        Ok(Self { listener, ingress, store, bus, deliveries, connections })
+        let router = Router::new(settings.routes, pipeline);
+        let watch = settings.fixtures.map(|folder| Watch {
+            folder,
+            router: router.clone(),
+            keys: settings.ingress.keys.clone(),
+            names: names.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            environment,
+        });
+        let ingress = Ingress::new(settings.ingress, names, router, bus.clone(), clock);
+        Ok(Self { listener, ingress, watch, store, bus, deliveries, connections })
     }
 
     /// Where it listens.
@@ -96,6 +116,14 @@ impl Listen {
 
     /// Serves until `stop` is cancelled, waits at most [`GRACE`] for what is under way, and closes the store.
     pub async fn run(self, stop: CancellationToken) {
+        if let Some(watch) = self.watch {
+            let (bus, stop) = (self.bus.clone(), stop.clone());
+            self.deliveries.spawn(async move {
+                if let Err(error) = watch.run(stop).await {
+                    bus.publish(Update::Trouble(Arc::new(no_watch(&error))));
+                }
+            });
+        }
         let ingress = self.ingress;
         let service = move |arrived| ingress.clone().receive(arrived);
         self.listener.serve(service, stop, self.connections.clone()).await;
@@ -108,5 +136,14 @@ impl Listen {
         // Whoever is not ready by now is cut off; deliveries are recorded already.
         drop(tokio::time::timeout(GRACE, under_way).await);
         self.store.close().await;
+    }
+}
+
+fn no_watch(error: &notify::Error) -> Trouble {
+    Trouble {
+        code: "watch",
+        message: format!("the folder of fixtures cannot be watched: {error}"),
+        hint: "on Linux, `sysctl fs.inotify.max_user_watches` and `max_user_instances` set how much can be"
+            .to_owned(),
     }
 }

@@ -93,8 +93,9 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
 async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session) -> anyhow::Result<Listen> {
     let settings = Settings {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        routes: Routes { default: Some(target.clone()), ..Routes::default() },
+        fixtures: None,
         ingress: ingress::Settings {
-            routes: Routes { default: Some(target.clone()), ..Routes::default() },
             verify: Verify::Warn,
             keys: keys.clone(),
             token: token.clone(),
@@ -107,7 +108,7 @@ async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session
         parallel: 64,
     };
     let names = Catalogue::embedded().wire_names();
-    Ok(Listen::bind(settings, &session.state, names, session.clock.clone()).await?)
+    Ok(Listen::bind(settings, &session.state, names, session.clock.clone(), session.environment).await?)
 }
 
 /// Sends every event of the preview contract, in one run, so that their ids agree.

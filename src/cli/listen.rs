@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -51,6 +51,9 @@ pub struct ListenArgs {
     /// Forward only these event types: 'meeting.*,!meeting.failed'; others are recorded
     #[arg(short, long, value_name = "GLOBS")]
     events: Option<EventFilter>,
+    /// Fire the fixtures in this folder when they are saved (`fixtures init` makes one)
+    #[arg(long, value_name = "DIR")]
+    fixtures: Option<PathBuf>,
     /// Add a header to every forwarded request, in the place of one of that name
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
@@ -106,10 +109,11 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let token = new_token(&session.clock);
     let json = arguments.json;
     let endpoints = session.endpoints()?;
-    let settings = settings(arguments, &endpoints, &secret.keys, &token);
-    let routes = settings.ingress.routes.clone();
+    let settings = settings(arguments, &session.folder, &endpoints, &secret.keys, &token);
+    let routes = settings.routes.clone();
     let names = Catalogue::embedded().wire_names();
-    let listen = Listen::bind(settings, &session.state, names, session.clock.clone()).await?;
+    let listen =
+        Listen::bind(settings, &session.state, names, session.clock.clone(), session.environment).await?;
     let ingress = format!("http://{}", reachable(listen.address()));
     let running = Running {
         pid: std::process::id(),
@@ -168,11 +172,18 @@ async fn run_until_signal(listen: Listen, stop: CancellationToken, signals: &mut
     }
 }
 
-fn settings(arguments: ListenArgs, endpoints: &[Endpoint], keys: &Keyring, token: &Secret) -> Settings {
+fn settings(
+    arguments: ListenArgs,
+    folder: &Path,
+    endpoints: &[Endpoint],
+    keys: &Keyring,
+    token: &Secret,
+) -> Settings {
     Settings {
         address: SocketAddr::new(arguments.bind, arguments.port),
+        routes: routes(arguments.events, arguments.route, arguments.forward, endpoints),
+        fixtures: arguments.fixtures.map(|fixtures| folder.join(fixtures)),
         ingress: ingress::Settings {
-            routes: routes(arguments.events, arguments.route, arguments.forward, endpoints),
             verify: arguments.verify.into(),
             keys: keys.clone(),
             token: token.clone(),

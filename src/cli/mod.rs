@@ -6,6 +6,7 @@ mod config;
 mod deliveries;
 mod demo;
 mod events;
+mod fixtures;
 mod listen;
 mod output;
 mod replay;
@@ -80,6 +81,8 @@ enum Command {
     Deliveries(deliveries::DeliveriesCommand),
     #[command(subcommand)]
     Events(events::EventsCommand),
+    #[command(subcommand)]
+    Fixtures(fixtures::FixturesCommand),
     Sign(sign::SignArgs),
     Verify(verify::VerifyArgs),
     #[command(subcommand)]
@@ -202,6 +205,7 @@ fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
         Command::Replay(arguments) => replay::run(&arguments, &session),
         Command::Deliveries(command) => deliveries::run(command, &session),
         Command::Events(command) => events::run(command, &session),
+        Command::Fixtures(command) => fixtures::run(command, &session),
         Command::Sign(arguments) => sign::run(&arguments, session),
         Command::Verify(arguments) => verify::run(&arguments, session),
         Command::Secret(command) => secret::run(&command, &session),

@@ -12,14 +12,14 @@ use hyper::body::{Body as _, Frame, Incoming as WireBody};
 use serde_json::json;
 
 use super::provenance::{DELIVERY, Provenance};
-use super::routing::Routes;
+use super::routing::{Router, Taken};
 use crate::bus::Bus;
 use crate::contract::{WireNames, recognise};
 use crate::model::{
     Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Request,
     Secret, Trouble, Update, Verdict,
 };
-use crate::pipeline::{Delivered, Pipeline};
+use crate::pipeline::Delivered;
 use crate::serve::{Arrived, Body};
 use crate::signature::{self, Keyring};
 use crate::store::StoreError;
@@ -38,8 +38,6 @@ pub enum Verify {
 /// How requests are taken.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where deliveries go; those without a target are recorded only.
-    pub routes: Routes,
     /// What becomes of deliveries whose signature is not valid.
     pub verify: Verify,
     /// The secrets that signatures are checked with.
@@ -57,7 +55,7 @@ pub struct Ingress(Arc<Parts>);
 struct Parts {
     settings: Settings,
     names: WireNames,
-    pipeline: Pipeline,
+    router: Router,
     bus: Bus,
     clock: Clock,
 }
@@ -70,9 +68,9 @@ enum Refusal {
 }
 
 impl Ingress {
-    /// A service that feeds `pipeline`.
-    pub fn new(settings: Settings, names: WireNames, pipeline: Pipeline, bus: Bus, clock: Clock) -> Self {
-        Self(Arc::new(Parts { settings, names, pipeline, bus, clock }))
+    /// A service that feeds `router`.
+    pub fn new(settings: Settings, names: WireNames, router: Router, bus: Bus, clock: Clock) -> Self {
+        Self(Arc::new(Parts { settings, names, router, bus, clock }))
     }
 
     /// Takes one request; the answer is for its sender.
@@ -113,39 +111,22 @@ impl Parts {
     }
 
     async fn hand_on(&self, incoming: Incoming, ours: bool) -> Response<Body> {
-        let id = incoming.id.clone();
-        let unverified = self.settings.verify == Verify::Strict && incoming.signature != Verdict::Valid;
-        let routed = self.settings.routes.target(incoming.kind.event_type.as_ref());
-        let target = match if unverified { Err(NotForwarded::Unverified) } else { routed } {
-            Ok(target) => target.clone(),
-            Err(why) => return self.record_only(incoming, why).await,
+        let (id, verdict) = (incoming.id.clone(), incoming.signature);
+        let taken = if self.settings.verify == Verify::Strict && verdict != Verdict::Valid {
+            self.router.record_only(incoming, NotForwarded::Unverified).await
+        } else {
+            self.router.deliver(incoming).await
         };
-        match self.pipeline.deliver(incoming, target).await {
-            Ok(mut delivered) => {
+        match taken {
+            Ok(Taken::Delivered(mut delivered)) => {
                 if ours {
                     // Our own commands read the record next. An error means that it was told to the observers.
                     drop((&mut delivered.settled).await);
                 }
                 relay(&id, delivered)
             }
+            Ok(Taken::NotForwarded(why)) => recorded_only(&id, why, verdict),
             Err(error) => unrecorded(&error),
-        }
-    }
-
-    async fn record_only(&self, incoming: Incoming, why: NotForwarded) -> Response<Body> {
-        let (id, signature) = (incoming.id.clone(), incoming.signature);
-        if let Err(error) = self.pipeline.record_only(incoming, why).await {
-            return unrecorded(&error);
-        }
-        match why {
-            NotForwarded::Unverified => {
-                let message =
-                    format!("the signature is {}; it was recorded and not forwarded", signature.as_str());
-                report(StatusCode::UNAUTHORIZED, Some(&id), "signature", &message)
-            }
-            NotForwarded::Filtered => acknowledge(&id, "recorded; nothing subscribes to this event type"),
-            NotForwarded::Disabled => acknowledge(&id, "recorded; its endpoint is disabled"),
-            NotForwarded::NoTarget => acknowledge(&id, "recorded; there is no target to forward to"),
         }
     }
 
@@ -166,6 +147,18 @@ impl Parts {
                 report(StatusCode::PAYLOAD_TOO_LARGE, None, "body_too_large", &message)
             }
         }
+    }
+}
+
+fn recorded_only(id: &DeliveryId, why: NotForwarded, verdict: Verdict) -> Response<Body> {
+    match why {
+        NotForwarded::Unverified => {
+            let message = format!("the signature is {}; it was recorded and not forwarded", verdict.as_str());
+            report(StatusCode::UNAUTHORIZED, Some(id), "signature", &message)
+        }
+        NotForwarded::Filtered => acknowledge(id, "recorded; nothing subscribes to this event type"),
+        NotForwarded::Disabled => acknowledge(id, "recorded; its endpoint is disabled"),
+        NotForwarded::NoTarget => acknowledge(id, "recorded; there is no target to forward to"),
     }
 }
 

@@ -5,3 +5,4 @@ pub mod dispatch;
 pub mod ingress;
 pub mod provenance;
 pub mod routing;
+pub mod watch;

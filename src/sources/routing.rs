@@ -1,6 +1,10 @@
 //! Which target a delivery goes to: the first route that matches its event type, else the one for all.
 
-use crate::model::{EventFilter, EventType, NotForwarded, Target};
+use std::sync::Arc;
+
+use crate::model::{EventFilter, EventType, Incoming, NotForwarded, Target};
+use crate::pipeline::{Delivered, Pipeline};
+use crate::store::StoreError;
 
 /// Where deliveries go.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +31,42 @@ impl Routes {
             }
             None => Err(NotForwarded::Filtered),
         }
+    }
+}
+
+/// A cloneable handle to the road with its routes.
+#[derive(Clone)]
+pub struct Router {
+    routes: Arc<Routes>,
+    pipeline: Pipeline,
+}
+
+/// A delivery that is on disk.
+pub enum Taken {
+    /// It was handed over.
+    Delivered(Delivered),
+    /// It was not, for a reason of ours.
+    NotForwarded(NotForwarded),
+}
+
+impl Router {
+    /// Sends deliveries down `pipeline` to where `routes` say.
+    pub fn new(routes: Routes, pipeline: Pipeline) -> Self {
+        Self { routes: Arc::new(routes), pipeline }
+    }
+
+    /// Records a delivery and hands it to its target, if it has one.
+    pub async fn deliver(&self, incoming: Incoming) -> Result<Taken, StoreError> {
+        match self.routes.target(incoming.kind.event_type.as_ref()) {
+            Ok(target) => self.pipeline.deliver(incoming, target.clone()).await.map(Taken::Delivered),
+            Err(why) => self.record_only(incoming, why).await,
+        }
+    }
+
+    /// Records a delivery that is not handed to anybody.
+    pub async fn record_only(&self, incoming: Incoming, why: NotForwarded) -> Result<Taken, StoreError> {
+        self.pipeline.record_only(incoming, why).await?;
+        Ok(Taken::NotForwarded(why))
     }
 }
 

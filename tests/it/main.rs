@@ -11,6 +11,8 @@
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it counted")]
+
 mod canonical;
 mod commands;
 mod durability;

@@ -1,0 +1,239 @@
+//! Watches a folder of fixtures and fires each that is saved.
+//!
+//! News from the operating system is only a nudge: after a short silence the folder is read anew and compared with
+//! what was there before. So it does not matter whether an editor writes in place or renames, whether a folder is
+//! deleted and comes back, or how many files a branch switch touches: what has changed is fired, once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::compose::{self, Signing};
+use super::routing::Router;
+use crate::bus::Bus;
+use crate::contract::{WireNames, recognise, wire_event};
+use crate::fixture::{Fixture, FixtureError, Run};
+use crate::model::{
+    Clock, Contract, DeliveryId, EventName, Headers, Incoming, Kind, Origin, Request, Trouble, Update,
+    Verdict,
+};
+use crate::signature::{Keyring, SignMode};
+
+/// How long nothing may happen before a change counts as finished: several writes of one save are one.
+const SILENCE: Duration = Duration::from_millis(80);
+
+/// How often silence is waited for, while somebody goes on writing.
+const MOST_SILENCES: usize = 25;
+
+/// How often the folder is looked at without a nudge: it may have been deleted, and its watch with it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How many files are watched.
+const MOST_FILES: usize = 10_000;
+
+/// How deep folders are read.
+const DEEPEST: usize = 8;
+
+/// The largest file that is read, in bytes.
+const LARGEST_FILE: u64 = 32 * 1024 * 1024;
+
+/// What a file was when it was last looked at: when it changed, how long it is, and which file it is.
+pub type Stamp = (i64, i64, u64, u64);
+
+/// A folder's files.
+pub type Files = BTreeMap<PathBuf, Stamp>;
+
+/// The source.
+pub struct Watch {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Where deliveries go.
+    pub router: Router,
+    /// What they are signed with.
+    pub keys: Keyring,
+    /// Tells events by their wire names.
+    pub names: WireNames,
+    /// Hears of files that cannot be fired.
+    pub bus: Bus,
+    /// Time and ids.
+    pub clock: Clock,
+    /// What templates may read of the environment.
+    pub environment: fn(&str) -> Option<String>,
+}
+
+impl Watch {
+    /// Watches until `stop` is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no watch to give. A folder that is missing is waited for.
+    pub async fn run(self, stop: CancellationToken) -> notify::Result<()> {
+        let (nudge, mut nudges) = mpsc::channel::<()>(1);
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading is no news, and we read ourselves.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                // One nudge that waits is as good as many: a full channel is fine.
+                nudge.try_send(()).ok();
+            }
+        })?;
+        let mut watched = None;
+        let mut files = read_folder(&self.folder).unwrap_or_default();
+        loop {
+            watch_again(&mut watcher, &self.folder, &mut watched);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = timeout(LOOK_AGAIN, nudges.recv()) => {}
+            }
+            for _ in 0..MOST_SILENCES {
+                if timeout(SILENCE, nudges.recv()).await.is_err() {
+                    break;
+                }
+            }
+            let Ok(now) = read_folder(&self.folder) else { continue };
+            for path in changed(&files, &now) {
+                self.fire(&path).await;
+            }
+            files = now;
+        }
+    }
+
+    async fn fire(&self, path: &Path) {
+        let name = path.strip_prefix(&self.folder).unwrap_or(path);
+        match self.incoming(path, name) {
+            // What the store has to say was published already.
+            Ok(Some(incoming)) => drop(self.router.deliver(incoming).await),
+            Ok(None) => {}
+            Err(message) => {
+                let hint = "nothing was sent; the next save is tried again".to_owned();
+                self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "fixture", message, hint })));
+            }
+        }
+    }
+
+    /// Makes the delivery of a file; nothing when the file is gone again.
+    fn incoming(&self, path: &Path, name: &Path) -> Result<Option<Incoming>, String> {
+        let source = match fs::read(path) {
+            Ok(source) => source,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+        };
+        let body = self.body(path, source).map_err(|error| error.to_string())?;
+        let kind = self.kind(name, &body);
+        let contract = kind.contract.unwrap_or(Contract::Preview);
+        let secret = self.keys.secret(kind.event_type.as_ref()).clone();
+        let signing = Signing { contract, secret, mode: SignMode::Valid };
+        let request: Request = compose::request(&signing, body).map_err(|error| error.to_string())?;
+        Ok(Some(Incoming {
+            id: DeliveryId::new(&self.clock),
+            received_at: self.clock.now(),
+            origin: Origin::Watch,
+            replay_of: None,
+            kind,
+            signature: Verdict::Valid,
+            request,
+        }))
+    }
+
+    fn body(&self, path: &Path, source: Vec<u8>) -> Result<Bytes, FixtureError> {
+        let run = Run::new(&self.clock, self.environment);
+        let body = Fixture::new(path.display().to_string(), source).render(&run)?;
+        Ok(Bytes::from(body.to_canonical()))
+    }
+
+    /// What a file's event is: as its name says, `[<contract>/]<event type>[@<variant>].json`, else as its body says.
+    fn kind(&self, name: &Path, body: &[u8]) -> Kind {
+        let told = recognise(&self.names, &Headers::new(), body);
+        let folder = name.parent().and_then(Path::file_name).and_then(|folder| folder.to_str());
+        let contract =
+            folder.and_then(|folder| folder.parse().ok()).or(told.contract).unwrap_or(Contract::Preview);
+        let named: Option<EventName> =
+            name.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        let event_type = told.event_type.or(named.map(|named| named.event_type));
+        Kind { contract: Some(contract), event_type, wire_event: wire_event(body) }
+    }
+}
+
+/// Watches the folder that is there now: another one of the same name is not the one that was watched.
+fn watch_again(watcher: &mut RecommendedWatcher, folder: &Path, watched: &mut Option<u64>) {
+    let inode = fs::metadata(folder).ok().filter(fs::Metadata::is_dir).map(|folder| folder.ino());
+    if inode == *watched {
+        return;
+    }
+    // Fails when the old one is gone already.
+    drop(watcher.unwatch(folder));
+    *watched = inode.filter(|_| watcher.watch(folder, RecursiveMode::Recursive).is_ok());
+}
+
+/// Which files are new or were written since, in order of their paths.
+fn changed(before: &Files, now: &Files) -> Vec<PathBuf> {
+    now.iter()
+        .filter(|(path, stamp)| before.get(*path) != Some(stamp))
+        .map(|(path, _)| path.clone())
+        .collect()
+}
+
+/// The fixtures below a folder: regular files that end in `.json`, without hidden ones; links are not followed.
+pub fn read_folder(folder: &Path) -> io::Result<Files> {
+    let mut files = Files::new();
+    let mut folders = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        for entry in fs::read_dir(&folder)?.flatten() {
+            let path = entry.path();
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            let Ok(found) = entry.metadata() else { continue };
+            if hidden || files.len() >= MOST_FILES {
+                continue;
+            }
+            if found.is_dir() && depth < DEEPEST {
+                folders.push((path, depth + 1));
+            } else if found.is_file() && found.len() <= LARGEST_FILE && is_fixture(&path) {
+                files.insert(path, (found.mtime(), found.mtime_nsec(), found.len(), found.ino()));
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn is_fixture(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_or_written_has_changed_and_what_is_gone_has_not() {
+        let files = |list: &[(&str, i64)]| -> Files {
+            list.iter().map(|(name, time)| (PathBuf::from(name), (*time, 0, 1, 1))).collect()
+        };
+        let before = files(&[("a", 1), ("b", 1), ("c", 1)]);
+        let now = files(&[("a", 1), ("c", 2), ("d", 1)]);
+        assert_eq!(changed(&before, &now), [PathBuf::from("c"), PathBuf::from("d")]);
+        assert!(changed(&now, &now).is_empty());
+    }
+
+    #[test]
+    fn only_fixtures_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("preview")).unwrap();
+        fs::create_dir_all(at(".git")).unwrap();
+        for name in ["a.json", "preview/b.json", ".c.json", ".git/d.json", "e.json~", "4913"] {
+            fs::write(at(name), "{}").unwrap();
+        }
+        std::os::unix::fs::symlink(at("a.json"), at("link.json")).unwrap();
+        let found: Vec<PathBuf> = read_folder(folder.path()).unwrap().into_keys().collect();
+        assert_eq!(found, [at("a.json"), at("preview/b.json")]);
+    }
+}
