@@ -18,6 +18,7 @@ use crate::app::state::Running;
 use crate::fixture::{Catalogue, Entry, Run};
 use crate::forward::{self, Forward};
 use crate::model::{Contract, Kind, Origin, Secret, Target};
+use crate::observers::goal::Goal;
 use crate::signature::{Keyring, SignMode};
 use crate::sources::compose::{self, Signing};
 use crate::sources::dispatch::{Parcel, Road};
@@ -55,7 +56,7 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     let running =
         Running { pid: std::process::id(), ingress: ingress.clone(), forward: Some(target.to_string()) };
     let registration = if arguments.stay { session.state.register(&running, &keys, &token)? } else { None };
-    let screen = Screen::new(&session, arguments.json, stop.clone());
+    let screen = Screen::new(&session, arguments.json, Goal::default(), stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     tasks.spawn(listen.run(stop.clone()));
     if !arguments.json {
@@ -126,7 +127,7 @@ async fn play(ingress: &str, secret: &Secret, token: Secret, session: &Session) 
         let request = compose::request(&signing, body)?;
         let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
         let sent = road.send(&session.clock, Parcel { request, kind: Kind::default(), provenance }).await?;
-        exit = roads::worse(exit, exit_of(&sent));
+        exit = exit.max(exit_of(&sent));
     }
     Ok(exit)
 }

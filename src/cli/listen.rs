@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::{SecretArgs, TimeLimit, bytes, header};
+use super::arguments::{SecretArgs, TimeLimit, bytes, duration, header};
 use super::output::Output;
 use super::report::Exit;
 use super::{Session, roads};
@@ -23,6 +24,7 @@ use crate::fixture::Catalogue;
 use crate::forward;
 use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, Update};
 use crate::observers::follow::follow;
+use crate::observers::goal::{Goal, Reached};
 use crate::observers::json_lines;
 use crate::observers::tally::Tally;
 use crate::observers::terminal::Style;
@@ -74,8 +76,17 @@ pub struct ListenArgs {
     /// The largest body that is taken
     #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = bytes)]
     max_body: usize,
+    /// End when such an event came: 0 when it was acknowledged, 3 when it was not
+    #[arg(long, value_name = "GLOB", help_heading = "For scripts")]
+    expect: Option<EventFilter>,
+    /// End with 124 when what was waited for did not come in time
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "For scripts")]
+    within: Option<Duration>,
+    /// End after so many deliveries: 0 when all were acknowledged, else 3
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "For scripts")]
+    exit_after: Option<u64>,
     /// Print one JSON object a line: `ready` first, `summary` last
-    #[arg(long)]
+    #[arg(long, help_heading = "For scripts")]
     json: bool,
 }
 
@@ -107,7 +118,8 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let mut signals = Signals::new()?;
     let secret = arguments.secret.choose(&session)?;
     let token = new_token(&session.clock);
-    let json = arguments.json;
+    let (json, within) = (arguments.json, arguments.within);
+    let goal = Goal::new(arguments.expect.clone(), arguments.exit_after);
     let endpoints = session.endpoints()?;
     let settings = settings(arguments, &session.folder, &endpoints, &secret.keys, &token);
     let routes = settings.routes.clone();
@@ -122,7 +134,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     };
     let registration = session.state.register(&running, &secret.keys, &token)?;
     let stop = CancellationToken::new();
-    let screen = Screen::new(&session, json, stop.clone());
+    let screen = Screen::new(&session, json, goal, stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     if json {
         session.output.data(&json_lines::ready(&ingress, None, None))?;
@@ -138,36 +150,59 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
             }
         });
     }
-    let end = run_until_signal(listen, stop, &mut signals).await;
+    let end = run_to_end(listen, stop, &mut signals, within).await;
     drop(registration);
-    match end {
-        End::AtOnce => Ok(Exit::Interrupted),
-        End::Orderly(reason) => {
-            // The bus is closed by now: the observer shows what is left and ends.
-            drop(tokio::task::spawn_blocking(move || watcher.join()).await);
-            screen.sum_up(&session.output)?;
-            Ok(if reason == Some(Reason::Interrupt) { Exit::Interrupted } else { Exit::Done })
-        }
+    if end == End::AtOnce {
+        return Ok(Exit::Interrupted);
     }
+    // The bus is closed by now: the observer shows what is left and ends.
+    drop(tokio::task::spawn_blocking(move || watcher.join()).await);
+    screen.sum_up(&session.output)?;
+    Ok(match (screen.reached(), end) {
+        (Some(Reached { acknowledged: true }), _) | (None, End::Stopped | End::Signal(Reason::Terminate)) => {
+            Exit::Done
+        }
+        (Some(Reached { acknowledged: false }), _) => Exit::NotAcknowledged,
+        (None, End::TooLate) => Exit::TooLate,
+        (None, End::Signal(Reason::Interrupt) | End::AtOnce) => Exit::Interrupted,
+    })
 }
 
+/// How a `listen` came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// What was under way finished, or had its time; the reason is `None` when nobody reads our output any more.
-    Orderly(Option<Reason>),
-    /// The user did not want to wait.
+    /// A signal asked for it.
+    Signal(Reason),
+    /// What was waited for has come, or nobody reads our output any more.
+    Stopped,
+    /// What was waited for did not come in time.
+    TooLate,
+    /// The user did not want to wait for what is under way.
     AtOnce,
 }
 
-async fn run_until_signal(listen: Listen, stop: CancellationToken, signals: &mut Signals) -> End {
+async fn run_to_end(
+    listen: Listen,
+    stop: CancellationToken,
+    signals: &mut Signals,
+    within: Option<Duration>,
+) -> End {
     let running = listen.run(stop.clone());
     tokio::pin!(running);
-    let reason = tokio::select! {
-        reason = signals.next() => Some(reason),
-        () = &mut running => return End::Orderly(None),
+    let too_late = async {
+        match within {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let end = tokio::select! {
+        reason = signals.next() => End::Signal(reason),
+        () = too_late => End::TooLate,
+        () = &mut running => return End::Stopped,
     };
     stop.cancel();
     tokio::select! {
-        () = &mut running => End::Orderly(reason),
+        () = &mut running => end,
         _ = signals.next() => End::AtOnce,
     }
 }
@@ -267,26 +302,50 @@ pub struct Screen {
     style: Style,
     json: bool,
     stop: CancellationToken,
-    tally: Arc<Mutex<Tally>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What the deliveries so far amount to.
+#[derive(Default)]
+struct Seen {
+    tally: Tally,
+    goal: Goal,
+    reached: Option<Reached>,
+}
+
+impl Seen {
+    /// Counts an update; whether what was waited for has come with it.
+    fn count(&mut self, update: &Update) -> bool {
+        self.tally.count(update);
+        if self.reached.is_some() {
+            return false;
+        }
+        self.reached = self.goal.count(update);
+        self.reached.is_some()
+    }
 }
 
 impl Screen {
     /// Shows deliveries on the session's output; cancels `stop` when nobody reads that any more.
-    pub(super) fn new(session: &Session, json: bool, stop: CancellationToken) -> Self {
+    pub(super) fn new(session: &Session, json: bool, goal: Goal, stop: CancellationToken) -> Self {
         let style = Style { paint: session.output.paint, zone: session.clock.zone() };
-        Self { output: session.output.clone(), style, json, stop, tally: Arc::default() }
+        let seen = Arc::new(Mutex::new(Seen { goal, ..Seen::default() }));
+        Self { output: session.output.clone(), style, json, stop, seen }
     }
 
     /// Follows the updates on a thread of its own: a terminal that stands still delays nobody but it.
     pub fn watch(&self, updates: Receiver<Update>, folder: &Path) -> std::io::Result<thread::JoinHandle<()>> {
         let (output, style, json) = (self.output.clone(), self.style.clone(), self.json);
-        let (stop, tally, folder) = (self.stop.clone(), Arc::clone(&self.tally), folder.to_owned());
+        let (stop, seen, folder) = (self.stop.clone(), Arc::clone(&self.seen), folder.to_owned());
         thread::Builder::new().name("screen".to_owned()).spawn(move || {
             follow(updates, &folder, |update| {
-                tally.lock().unwrap_or_else(PoisonError::into_inner).count(update);
+                let reached = seen.lock().unwrap_or_else(PoisonError::into_inner).count(update);
                 let lines = if json { vec![json_lines::line(update)] } else { style.lines(update) };
-                if lines.iter().try_for_each(|line| output.data(line)).is_err() {
+                let printed = lines.iter().try_for_each(|line| output.data(line));
+                if reached || printed.is_err() {
                     stop.cancel();
+                }
+                if printed.is_err() {
                     return ControlFlow::Break(());
                 }
                 ControlFlow::Continue(())
@@ -294,9 +353,14 @@ impl Screen {
         })
     }
 
+    /// Whether what was waited for has come.
+    pub fn reached(&self) -> Option<Reached> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).reached
+    }
+
     /// Prints the sums.
     pub fn sum_up(&self, output: &Output) -> anyhow::Result<()> {
-        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let tally = &self.seen.lock().unwrap_or_else(PoisonError::into_inner).tally;
         if self.json {
             output.data(&serde_json::to_string(&tally.summary())?)?;
         } else {

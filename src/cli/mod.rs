@@ -6,6 +6,7 @@ mod config;
 mod deliveries;
 mod demo;
 mod events;
+mod expectation;
 mod fixtures;
 mod listen;
 mod output;

@@ -102,7 +102,7 @@ async fn send(
                 let recorded = find(&session.state, selector)?;
                 let parcel = parcel(arguments.raw, patches, recorded, &open.secret.keys, session)?;
                 let sent = open.road.send(&session.clock, parcel).await?;
-                exit = roads::worse(exit, roads::show(&sent, session, arguments.json)?);
+                exit = exit.max(roads::show(&sent, session, arguments.json)?);
             }
             Ok(exit)
         } => ended,

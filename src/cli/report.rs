@@ -15,7 +15,7 @@ use crate::signature::Unsupported;
 use crate::sources::dispatch::{DispatchError, Sent};
 use crate::store::StoreError;
 
-/// How a command ended.
+/// How a command ended; of several ends, the greater is the worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
@@ -31,6 +31,8 @@ pub enum Exit {
     InvalidSignature = 4,
     /// The target is unreachable, or took too long.
     Unreachable = 5,
+    /// What was waited for did not come in time.
+    TooLate = 124,
     /// Interrupted by the user.
     Interrupted = 130,
 }

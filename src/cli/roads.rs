@@ -169,11 +169,6 @@ pub fn show_answer(answer: &Answer, output: &Output) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The worse of two ends of sending: unreachable, then not acknowledged, then done.
-pub fn worse(a: Exit, b: Exit) -> Exit {
-    a.max(b)
-}
-
 /// The time between two events at `rate` events a second; none when they follow as fast as they can.
 pub fn interval(rate: Option<f64>) -> Option<Duration> {
     rate.map(|rate| Duration::from_secs_f64(1.0 / rate))

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::arguments::PatchArgs;
+use super::expectation::Expectation;
 use super::report::{Exit, Usage};
 use super::roads::{self, RoadArgs};
 use super::{Session, request_text};
@@ -52,6 +53,9 @@ pub struct TriggerArgs {
     /// How many events to send a second [default: each when the one before it was answered]
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
+    /// What the answer must be, or the exit code is 3: status=2xx,latency<500ms,body.ok=true
+    #[arg(long, value_name = "CONDITIONS", conflicts_with_all = ["print", "curl"])]
+    expect: Option<Expectation>,
     /// Print the request as HTTP text and send nothing
     #[arg(long, conflicts_with_all = ["curl", "json"])]
     print: bool,
@@ -123,7 +127,8 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
                 }
                 let parcel = maker.make(session, &open.secret.keys)?;
                 let result: Sent = open.road.send(&session.clock, parcel).await?;
-                exit = roads::worse(exit, roads::show(&result, session, arguments.json)?);
+                let shown = roads::show(&result, session, arguments.json)?;
+                exit = exit.max(judge(arguments.expect.as_ref(), &result, shown, session));
                 sent += 1;
             }
             Ok(exit)
@@ -135,6 +140,20 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
     }
     open.close().await;
     ended
+}
+
+/// How sending one event ended: as the handler answered, or, when something is expected, whether that holds.
+fn judge(expected: Option<&Expectation>, sent: &Sent, exit: Exit, session: &Session) -> Exit {
+    let Some(expected) = expected else { return exit };
+    let violations = expected.violations(sent.delivery.last_attempt());
+    for violation in &violations {
+        session.output.complain(&session.output.talk_paint.bad(violation));
+    }
+    match (violations.is_empty(), exit) {
+        (true, _) => Exit::Done,
+        (false, Exit::Unreachable) => exit,
+        (false, _) => Exit::NotAcknowledged,
+    }
 }
 
 /// Ticks for a rate; events that a slow handler held up are not made up for in a burst.

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod follow;
+pub mod goal;
 pub mod json_lines;
 pub mod paint;
 pub mod tally;

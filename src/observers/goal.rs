@@ -1,0 +1,53 @@
+//! What a `listen` in a script waits for: an event, or a number of deliveries.
+
+use crate::model::{Delivery, EventFilter, NotForwarded, Update};
+
+/// What is waited for; either, both or neither.
+#[derive(Clone, Debug, Default)]
+pub struct Goal {
+    /// The event that must come.
+    pub expect: Option<EventFilter>,
+    /// How many deliveries must come to their end.
+    pub exit_after: Option<u64>,
+    finished: u64,
+    failed: u64,
+}
+
+/// What was waited for has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Whether all of it was acknowledged.
+    pub acknowledged: bool,
+}
+
+impl Goal {
+    /// Waits for these.
+    pub fn new(expect: Option<EventFilter>, exit_after: Option<u64>) -> Self {
+        Self { expect, exit_after, finished: 0, failed: 0 }
+    }
+
+    /// Takes an update into account.
+    pub fn count(&mut self, update: &Update) -> Option<Reached> {
+        let (delivery, acknowledged) = finished(update)?;
+        self.finished += 1;
+        self.failed += u64::from(!acknowledged);
+        let expected =
+            self.expect.as_ref().is_some_and(|expect| expect.matches(delivery.kind.event_type.as_ref()));
+        if expected {
+            return Some(Reached { acknowledged });
+        }
+        let enough = self.exit_after.is_some_and(|number| self.finished >= number);
+        enough.then_some(Reached { acknowledged: self.failed == 0 })
+    }
+}
+
+/// A delivery that came to its end, and whether its sender was told 2xx.
+fn finished(update: &Update) -> Option<(&Delivery, bool)> {
+    match update {
+        Update::Attempted(delivery) => {
+            Some((delivery, delivery.last_attempt().is_some_and(|attempt| attempt.outcome.is_acknowledged())))
+        }
+        Update::NotForwarded(delivery, why) => Some((delivery, *why != NotForwarded::Unverified)),
+        Update::Received(_) | Update::Trouble(_) => None,
+    }
+}
