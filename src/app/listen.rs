@@ -57,7 +57,7 @@ pub struct Listen {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The port is not to be had.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Bind {
         /// Where.
         address: SocketAddr,

@@ -16,8 +16,8 @@ use crate::sources::compose::Patch;
 /// `--secret`.
 #[derive(Clone, Debug, Args)]
 pub struct SecretArgs {
-    /// The signing secret [default: MBAAS_DEV_SECRET, else `secret` of webhook_config.json, else one generated
-    /// for this project]
+    /// The signing secret [default: that of the running listen, else MBAAS_DEV_SECRET, else `secret` of
+    /// webhook_config.json, else one generated for this project]
     #[arg(long, value_name = "SECRET")]
     secret: Option<Secret>,
 }

@@ -14,7 +14,7 @@ use super::{Session, request_text, roads};
 use crate::json::Json;
 use crate::model::{Contract, Delivery, Headers, Origin, Outcome, Printable, Target, printable_lines};
 use crate::observers::advice::{advice, size};
-use crate::observers::terminal::{self, Style, latency};
+use crate::observers::terminal::{self, latency};
 use crate::store::{Query, Reader, Recorded, Selector};
 
 /// Look at what was recorded
@@ -101,7 +101,7 @@ fn list(arguments: ListArgs, session: &Session) -> anyhow::Result<Exit> {
         Some(reader) => reader.list(&query)?,
         None => Vec::new(),
     };
-    let style = Style { paint: session.output.paint, zone: session.clock.zone() };
+    let style = session.style();
     for delivery in &deliveries {
         if arguments.json {
             session.output.data(&serde_json::to_string(delivery)?)?;

@@ -138,7 +138,7 @@ fn suggest(session: &Session) {
         .output
         .talk("\nEvery event was signed, recorded, forwarded and acknowledged. Now with your own handler:");
     for (command, what) in [
-        ("mbaas-dev listen --forward localhost:3000", "in one terminal"),
+        ("mbaas-dev listen -f localhost:3000/your/path", "in one terminal"),
         ("mbaas-dev trigger meeting.completed", "in another"),
         ("mbaas-dev deliveries list", "what was recorded"),
         ("mbaas-dev replay --last", "send the newest again"),

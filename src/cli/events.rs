@@ -58,24 +58,30 @@ fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
             continue;
         }
         let about = about(entry)?;
-        output.data(&format!(
-            "{:<8}  {}  {:<22}  {:<10}  {}",
-            entry.contract,
-            paint.strong(&format!("{:<23}", entry.name)),
-            entry.fixture.wire_event().unwrap_or_else(|| "-".to_owned()),
-            about.payload.as_str(),
-            about.meaning,
-        ))?;
+        let name = paint.strong(&format!("{:<23}", entry.name));
+        let wire_event = entry.fixture.wire_event().unwrap_or_else(|| "-".to_owned());
+        let facts =
+            format!("{:<8}  {name}  {wire_event:<22}  {:<10}", entry.contract, about.payload.as_str());
+        tell(&facts, 71, &about.meaning, session)?;
         for variant in variants {
             let name = variant.name.variant.as_deref().unwrap_or_default();
-            output.data(&paint.faint(&format!(
-                "{:<12}@{name:<33}  {}",
-                "",
-                self::about(variant)?.meaning
-            )))?;
+            let facts = paint.faint(&format!("{:<10}@{name:<60}", ""));
+            tell(&facts, 71, &self::about(variant)?.meaning, session)?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// Facts of `used` columns and, beside them or on a terminal without room for that below them, what they mean.
+fn tell(facts: &str, used: usize, meaning: &str, session: &Session) -> std::io::Result<()> {
+    let output = &session.output;
+    let Some(width) = output.width.filter(|width| *width < used + meaning.chars().count() + 2) else {
+        return output.data(&format!("{facts}  {meaning}"));
+    };
+    output.data(facts.trim_end())?;
+    let indent = " ".repeat(12);
+    let options = textwrap::Options::new(width).initial_indent(&indent).subsequent_indent(&indent);
+    textwrap::wrap(meaning, options).iter().try_for_each(|line| output.data(line))
 }
 
 fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {

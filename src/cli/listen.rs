@@ -328,7 +328,7 @@ impl Seen {
 impl Screen {
     /// Shows deliveries on the session's output; cancels `stop` when nobody reads that any more.
     pub(super) fn new(session: &Session, json: bool, goal: Goal, stop: CancellationToken) -> Self {
-        let style = Style { paint: session.output.paint, zone: session.clock.zone() };
+        let style = session.style();
         let seen = Arc::new(Mutex::new(Seen { goal, ..Seen::default() }));
         Self { output: session.output.clone(), style, json, stop, seen }
     }

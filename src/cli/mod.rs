@@ -35,6 +35,7 @@ use crate::app::endpoints::{BadConfig, ConfigFile, Endpoint};
 use crate::app::state::StateFolder;
 use crate::fixture::Catalogue;
 use crate::model::{Clock, Contract, EventType};
+use crate::observers::terminal::Style;
 
 /// Local development tunnel and webhook simulator for Meeting BaaS webhooks.
 ///
@@ -137,6 +138,11 @@ struct Session {
 }
 
 impl Session {
+    /// How deliveries are written for people.
+    fn style(&self) -> Style {
+        Style { paint: self.output.paint, zone: self.clock.zone(), width: self.output.width }
+    }
+
     /// The endpoints of `webhook_config.json`.
     fn endpoints(&self) -> Result<Vec<Endpoint>, BadConfig> {
         let catalogue = Catalogue::embedded();

@@ -43,6 +43,8 @@ pub struct Output {
     pub volume: Volume,
     /// Whether stdout is a terminal.
     pub is_terminal: bool,
+    /// How many columns that terminal has.
+    pub width: Option<usize>,
 }
 
 struct Streams {
@@ -55,6 +57,8 @@ impl Output {
     pub fn process() -> Self {
         let mut output = Self::to(Box::new(io::stdout()), Box::new(io::stderr()));
         output.is_terminal = io::stdout().is_terminal();
+        output.width =
+            terminal_size::terminal_size().map(|(width, _)| width.0.into()).filter(|_| output.is_terminal);
         output
     }
 
@@ -67,6 +71,7 @@ impl Output {
             talk_paint: Paint::PLAIN,
             volume: Volume::default(),
             is_terminal: false,
+            width: None,
         }
     }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use super::Session;
 use super::arguments::{PatchArgs, duration};
 use super::report::Exit;
-use super::roads::{self, RoadArgs};
+use super::roads::{self, Purpose, RoadArgs};
 use super::selection::{find, selector};
 use crate::json::Json;
 use crate::model::{Contract, Origin, Request};
@@ -102,7 +102,7 @@ async fn send(
                 let recorded = find(&session.state, selector)?;
                 let parcel = parcel(arguments.raw, patches, recorded, &open.secret.keys, session)?;
                 let sent = open.road.send(&session.clock, parcel).await?;
-                exit = exit.max(roads::show(&sent, session, arguments.json)?);
+                exit = exit.max(roads::show(&sent, Purpose::ToBeTaken, session, arguments.json)?);
             }
             Ok(exit)
         } => ended,

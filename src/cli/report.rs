@@ -9,9 +9,10 @@ use crate::app::listen::ListenError;
 use crate::app::secret::SecretError;
 use crate::app::state::StateError;
 use crate::fixture::{FixtureError, UnknownEvent};
-use crate::json::{PathError, SyntaxError};
+use crate::json::SyntaxError;
 use crate::model::{FailureKind, Outcome, Verdict};
 use crate::signature::Unsupported;
+use crate::sources::compose::EditError;
 use crate::sources::dispatch::{DispatchError, Sent};
 use crate::store::StoreError;
 
@@ -129,7 +130,7 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
     }
     let is_usage = cause.is::<FixtureError>()
         || cause.is::<SyntaxError>()
-        || cause.is::<PathError>()
+        || cause.is::<EditError>()
         || cause.is::<SecretError>()
         || cause.is::<BadConfig>()
         || cause.is::<Unsupported>();

@@ -13,8 +13,8 @@ use crate::app::secret::ChosenSecret;
 use crate::bus::Bus;
 use crate::forward::{Forward, Settings, Trust};
 use crate::model::{Answer, Outcome, Place, Printable, Target, printable_lines};
+use crate::observers::advice::advice;
 use crate::observers::paint::Paint;
-use crate::observers::terminal::Style;
 use crate::pipeline::Pipeline;
 use crate::sources::dispatch::{Road, Sent};
 use crate::store::Store;
@@ -134,15 +134,25 @@ pub fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
+/// What an event was sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be acknowledged.
+    ToBeTaken,
+    /// To be refused: it is signed wrong.
+    ToBeRefused,
+}
+
 /// Shows what came of sending: as JSON, or a line and, when it is asked for, the whole answer.
-pub fn show(sent: &Sent, session: &Session, json: bool) -> anyhow::Result<Exit> {
+pub fn show(sent: &Sent, purpose: Purpose, session: &Session, json: bool) -> anyhow::Result<Exit> {
     let output = &session.output;
     if json {
         output.data(&serde_json::to_string(&sent.delivery)?)?;
         return Ok(exit_of(sent));
     }
-    let style = Style { paint: output.paint, zone: session.clock.zone() };
-    for line in style.delivery(&sent.delivery) {
+    let style = session.style();
+    output.data(&style.line(&sent.delivery))?;
+    for line in remark(sent, purpose).iter().flat_map(|remark| style.below(remark)) {
         output.data(&line)?;
     }
     if output.volume >= Volume::Verbose
@@ -151,6 +161,32 @@ pub fn show(sent: &Sent, session: &Session, json: bool) -> anyhow::Result<Exit> 
         show_answer(answer, output)?;
     }
     Ok(exit_of(sent))
+}
+
+/// What is below the line of a delivery that we sent.
+fn remark(sent: &Sent, purpose: Purpose) -> Option<String> {
+    let attempt = sent.delivery.last_attempt();
+    let status = match attempt.map(|attempt| &attempt.outcome) {
+        Some(Outcome::Answered(answer)) => Some(answer.status),
+        Some(Outcome::Failed(_)) => None,
+        None if sent.accepted => {
+            return Some("recorded, and not forwarded: the running listen says why".to_owned());
+        }
+        None => return Some("refused by the running listen: its signature is not valid".to_owned()),
+    };
+    match (purpose, status) {
+        (Purpose::ToBeRefused, Some(200..300)) => Some(
+            "hint: the handler took an event that was signed wrong on purpose: does it verify?".to_owned(),
+        ),
+        (Purpose::ToBeRefused, Some(400..500)) => {
+            Some("refused, as it should be: it was signed wrong on purpose".to_owned())
+        }
+        (Purpose::ToBeRefused, Some(500..)) => Some(
+            "hint: the handler failed on an event that was signed wrong on purpose; it should answer 401"
+                .to_owned(),
+        ),
+        _ => advice(&sent.delivery).map(|advice| format!("hint: {advice}")),
+    }
 }
 
 /// A handler's answer, whole.

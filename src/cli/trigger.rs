@@ -9,7 +9,7 @@ use clap::Args;
 use super::arguments::PatchArgs;
 use super::expectation::Expectation;
 use super::report::{Exit, Usage};
-use super::roads::{self, RoadArgs};
+use super::roads::{self, Purpose, RoadArgs};
 use super::{Session, request_text};
 use crate::contract::{recognise, wire_event};
 use crate::fixture::{Catalogue, Entry, Fixture, Run};
@@ -117,6 +117,8 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
 async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyhow::Result<Exit> {
     let open = arguments.road.open(session)?;
     let mut clock = roads::interval(arguments.rate).map(interval);
+    let right = maker.mode == SignMode::Valid;
+    let purpose = if right { Purpose::ToBeTaken } else { Purpose::ToBeRefused };
     let mut exit = Exit::Done;
     let mut sent: u32 = 0;
     let ended = tokio::select! {
@@ -127,7 +129,7 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
                 }
                 let parcel = maker.make(session, &open.secret.keys)?;
                 let result: Sent = open.road.send(&session.clock, parcel).await?;
-                let shown = roads::show(&result, session, arguments.json)?;
+                let shown = roads::show(&result, purpose, session, arguments.json)?;
                 exit = exit.max(judge(arguments.expect.as_ref(), &result, shown, session));
                 sent += 1;
             }

@@ -113,7 +113,7 @@ fn failure(kind: FailureKind, target: &Target, error: &io::Error) -> Failure {
         Place::Unix(socket) => socket.display().to_string(),
     };
     let detail = match kind {
-        FailureKind::Refused => format!("nobody listens at {place} ({error})"),
+        FailureKind::Refused => format!("nobody listens at {place}"),
         FailureKind::Dns => format!("the name {place} has no address ({error})"),
         _ => format!("no connection to {place} ({error})"),
     };

@@ -10,6 +10,9 @@ use crate::model::{
     Attempt, Delivery, EventType, NotForwarded, Outcome, Printable, Trouble, Update, Verdict,
 };
 
+/// A terminal that is narrower than this gets the shorter line.
+const WIDE: usize = 110;
+
 /// How lines are written.
 #[derive(Clone, Debug)]
 pub struct Style {
@@ -17,10 +20,16 @@ pub struct Style {
     pub paint: Paint,
     /// The zone of times.
     pub zone: TimeZone,
+    /// How many columns a line may have; `None` where nobody counts them.
+    pub width: Option<usize>,
 }
 
-/// The indentation of what stands below a delivery's line.
-const BELOW: &str = "              ";
+/// The times of a list, which may reach back over days, or of a stream, which does not.
+#[derive(Clone, Copy)]
+enum Times {
+    Dated,
+    OfToday,
+}
 
 impl Style {
     /// The lines for an update; none when it is of no interest by itself.
@@ -29,15 +38,9 @@ impl Style {
             Update::Received(_) => Vec::new(),
             Update::Attempted(delivery) => self.delivery(delivery),
             Update::NotForwarded(delivery, why) => {
-                let reason = match why {
-                    NotForwarded::Unverified => "not forwarded: its signature is not valid (--verify strict)",
-                    NotForwarded::Filtered => "not forwarded: nothing subscribes to this event type",
-                    NotForwarded::Disabled => {
-                        "not forwarded: its endpoint is disabled, or names no handler on this machine"
-                    }
-                    NotForwarded::NoTarget => "not forwarded: there is no target",
-                };
-                vec![self.line(delivery, None), self.below(reason)]
+                let mut lines = vec![self.line(delivery)];
+                lines.extend(self.below(&format!("not forwarded: {}", reason(*why))));
+                lines
             }
             Update::Trouble(trouble) => self.trouble(trouble),
         }
@@ -45,72 +48,122 @@ impl Style {
 
     /// The lines for a delivery: its own, and below it what went wrong.
     pub fn delivery(&self, delivery: &Delivery) -> Vec<String> {
-        let mut lines = vec![self.line(delivery, delivery.last_attempt())];
+        let mut lines = vec![self.line(delivery)];
         if let Some(advice) = advice(delivery) {
-            lines.push(self.below(&format!("hint: {advice}")));
+            lines.extend(self.below(&format!("hint: {advice}")));
         }
         lines
     }
 
+    /// The line for a delivery.
+    pub fn line(&self, delivery: &Delivery) -> String {
+        self.columns(delivery, Times::OfToday)
+    }
+
     /// A line of a list, which may reach back over days.
     pub fn dated_line(&self, delivery: &Delivery) -> String {
-        self.columns(delivery, delivery.last_attempt(), "%Y-%m-%d %H:%M:%S")
+        self.columns(delivery, Times::Dated)
     }
 
-    fn line(&self, delivery: &Delivery, attempt: Option<&Attempt>) -> String {
-        self.columns(delivery, attempt, "%H:%M:%S%.3f")
+    /// Text that stands below a line: indented, and wrapped at words.
+    pub fn below(&self, text: &str) -> Vec<String> {
+        let indent = if self.is_narrow() { "         " } else { "              " };
+        let width = self.width.map_or(usize::MAX, |width| width.saturating_sub(indent.len()).max(20));
+        // What stands between backticks is for pasting: it is not taken apart at its hyphens.
+        let options = textwrap::Options::new(width)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .break_words(false);
+        textwrap::wrap(text, options).iter().map(|line| format!("{indent}{}", self.paint.odd(line))).collect()
     }
 
-    fn columns(&self, delivery: &Delivery, attempt: Option<&Attempt>, time_format: &str) -> String {
-        let time =
-            delivery.received_at.to_zoned_datetime(self.zone.clone()).strftime(time_format).to_string();
-        let (status, good) = match attempt.map(|attempt| &attempt.outcome) {
-            Some(outcome @ Outcome::Answered(answer)) => {
-                (answer.status.to_string(), Some(outcome.is_acknowledged()))
-            }
-            Some(Outcome::Failed(failure)) => (failure.kind.as_str().to_owned(), Some(false)),
-            None => ("-".to_owned(), None),
+    fn is_narrow(&self) -> bool {
+        self.width.is_some_and(|width| width < WIDE)
+    }
+
+    fn columns(&self, delivery: &Delivery, times: Times) -> String {
+        let attempt = delivery.last_attempt();
+        let received = delivery.received_at.to_zoned_datetime(self.zone.clone());
+        let format = match (times, self.is_narrow()) {
+            (Times::Dated, false) => "%Y-%m-%d %H:%M:%S",
+            (Times::Dated, true) => "%d %H:%M:%S",
+            (Times::OfToday, false) => "%H:%M:%S%.3f",
+            (Times::OfToday, true) => "%H:%M:%S",
         };
-        let status = format!("{status:<8}");
-        let status = match good {
-            Some(true) => self.paint.good(&status),
-            Some(false) => self.paint.bad(&status),
-            None => self.paint.faint(&status),
-        };
+        let time = self.paint.faint(&received.strftime(format).to_string());
+        let number = format!("#{}", delivery.number);
         let latency = attempt.map(|attempt| latency(attempt.duration)).unwrap_or_default();
-        let signature = format!("{:<9}", delivery.signature.as_str());
-        let signature = match delivery.signature {
-            Verdict::Valid => self.paint.good(&signature),
-            Verdict::Invalid | Verdict::Missing => self.paint.odd(&signature),
-            Verdict::Unchecked => self.paint.faint(&signature),
+        let size = size(delivery.body_bytes);
+        let line = if self.is_narrow() {
+            let (name, status) = (self.name(delivery, 23), self.status(attempt, 7));
+            let signature = self.signature(delivery.signature, 7);
+            format!("{time} {name} {number:<5} {status} {latency:>8} {signature} {size:>8}")
+        } else {
+            let (name, status) = (self.name(delivery, 23), self.status(attempt, 8));
+            let signature = self.signature(delivery.signature, 9);
+            let origin = delivery.origin.as_str();
+            format!(
+                "{time}  {name}  {number:<6}  {origin:<8}  {status}  {latency:>9}  {signature}  {size:>9}"
+            )
         };
+        self.with_answer(&line, delivery, attempt)
+    }
+
+    /// The line with a glance at the answer, as far as there is room for it.
+    fn with_answer(&self, line: &str, delivery: &Delivery, attempt: Option<&Attempt>) -> String {
         let answer = match attempt.map(|attempt| &attempt.outcome) {
             Some(Outcome::Answered(answer)) => preview(answer).unwrap_or_default(),
             _ => String::new(),
         };
-        let line = format!(
-            "{}  {}  {:<6}  {:<8}  {status}  {latency:>9}  {signature}  {:>9}  {}",
-            self.paint.faint(&time),
-            self.paint.strong(&format!("{:<23}", name(delivery))),
-            format!("#{}", delivery.number),
-            delivery.origin.as_str(),
-            size(delivery.body_bytes),
-            self.paint.faint(&answer),
-        );
-        line.trim_end().to_owned()
+        let used =
+            if self.is_narrow() { 72 } else { 102 + name(delivery).chars().count().saturating_sub(23) };
+        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(used));
+        if answer.is_empty() || room < 8 {
+            return line.trim_end().to_owned();
+        }
+        format!("{line}  {}", self.paint.faint(&Printable::text(&answer).cut(room)))
+    }
+
+    fn name(&self, delivery: &Delivery, width: usize) -> String {
+        self.paint.strong(&format!("{:<width$}", name(delivery)))
+    }
+
+    fn status(&self, attempt: Option<&Attempt>, width: usize) -> String {
+        match attempt.map(|attempt| &attempt.outcome) {
+            Some(outcome @ Outcome::Answered(answer)) if outcome.is_acknowledged() => {
+                self.paint.good(&format!("{:<width$}", answer.status))
+            }
+            Some(Outcome::Answered(answer)) => self.paint.bad(&format!("{:<width$}", answer.status)),
+            Some(Outcome::Failed(failure)) => self.paint.bad(&format!("{:<width$}", failure.kind.as_str())),
+            None => self.paint.faint(&format!("{:<width$}", "-")),
+        }
+    }
+
+    fn signature(&self, verdict: Verdict, width: usize) -> String {
+        let word = format!("{:<width$}", verdict.as_str());
+        match verdict {
+            Verdict::Valid => self.paint.good(&word),
+            Verdict::Invalid | Verdict::Missing => self.paint.odd(&word),
+            Verdict::Unchecked => self.paint.faint(&word),
+        }
     }
 
     fn trouble(&self, trouble: &Trouble) -> Vec<String> {
         let message = format!("error: {}", Printable::text(&trouble.message));
         let mut lines = vec![self.paint.bad(&message)];
         if !trouble.hint.is_empty() {
-            lines.push(self.below(&format!("hint: {}", Printable::text(&trouble.hint))));
+            lines.extend(self.below(&format!("hint: {}", Printable::text(&trouble.hint))));
         }
         lines
     }
+}
 
-    fn below(&self, text: &str) -> String {
-        format!("{BELOW}{}", self.paint.odd(text))
+/// Why a delivery was not forwarded, for people.
+fn reason(why: NotForwarded) -> &'static str {
+    match why {
+        NotForwarded::Unverified => "its signature is not valid (--verify strict)",
+        NotForwarded::Filtered => "nothing subscribes to this event type",
+        NotForwarded::Disabled => "its endpoint is disabled, or names no handler on this machine",
+        NotForwarded::NoTarget => "there is no target (--forward)",
     }
 }
 
@@ -118,7 +171,11 @@ impl Style {
 pub fn name(delivery: &Delivery) -> String {
     match delivery.kind.event_type.as_ref().map(EventType::as_str) {
         Some(event_type) => event_type.to_owned(),
-        None => format!("{} {}", Printable::text(&delivery.method), Printable::text(&delivery.path).cut(18)),
+        None => format!(
+            "{} {}",
+            Printable::text(&delivery.method).cut(8),
+            Printable::text(&delivery.path).cut(14)
+        ),
     }
 }
 

@@ -27,11 +27,23 @@ pub struct Signing {
     pub mode: SignMode,
 }
 
+/// An edit that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{edit}: {reason}")]
+pub struct EditError {
+    edit: String,
+    reason: PathError,
+}
+
 /// Applies edits in their order.
-pub fn edit(body: &mut Json, patches: &[Patch]) -> Result<(), PathError> {
+pub fn edit(body: &mut Json, patches: &[Patch]) -> Result<(), EditError> {
     patches.iter().try_for_each(|patch| match patch {
-        Patch::Set(path, value) => body.set(path, value.clone()),
-        Patch::Unset(path) => body.unset(path),
+        Patch::Set(path, value) => body
+            .set(path, value.clone())
+            .map_err(|reason| EditError { edit: format!("setting `{path}`"), reason }),
+        Patch::Unset(path) => {
+            body.unset(path).map_err(|reason| EditError { edit: format!("unsetting `{path}`"), reason })
+        }
     })
 }
 
