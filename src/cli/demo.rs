@@ -136,13 +136,13 @@ fn suggest(session: &Session) {
     let paint = session.output.talk_paint;
     session
         .output
-        .talk("\nEvery event was signed, recorded, forwarded and acknowledged. Now with your own handler:");
+        .talk("\nEvery event was signed, recorded, forwarded and acknowledged.\nNow with your own handler:");
     for (command, what) in [
         ("mbaas-dev listen -f localhost:3000/your/path", "in one terminal"),
         ("mbaas-dev trigger meeting.completed", "in another"),
         ("mbaas-dev deliveries list", "what was recorded"),
         ("mbaas-dev replay --last", "send the newest again"),
-        ("mbaas-dev secret show", "the secret that your handler verifies with"),
+        ("mbaas-dev secret show", "what your handler verifies with"),
     ] {
         session.output.talk(&format!("  {}  {}", paint.strong(&format!("{command:<44}")), paint.faint(what)));
     }

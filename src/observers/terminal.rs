@@ -105,17 +105,16 @@ impl Style {
                 "{time}  {name}  {number:<6}  {origin:<8}  {status}  {latency:>9}  {signature}  {size:>9}"
             )
         };
-        self.with_answer(&line, delivery, attempt)
+        self.with_answer(&line, attempt)
     }
 
     /// The line with a glance at the answer, as far as there is room for it.
-    fn with_answer(&self, line: &str, delivery: &Delivery, attempt: Option<&Attempt>) -> String {
+    fn with_answer(&self, line: &str, attempt: Option<&Attempt>) -> String {
         let answer = match attempt.map(|attempt| &attempt.outcome) {
             Some(Outcome::Answered(answer)) => preview(answer).unwrap_or_default(),
             _ => String::new(),
         };
-        let used =
-            if self.is_narrow() { 72 } else { 102 + name(delivery).chars().count().saturating_sub(23) };
+        let used = textwrap::core::display_width(line) + 2;
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(used));
         if answer.is_empty() || room < 8 {
             return line.trim_end().to_owned();
