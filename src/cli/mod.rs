@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod deliveries;
 mod demo;
+mod env_file;
 mod events;
 mod expectation;
 mod fixtures;

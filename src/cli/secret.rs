@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::Session;
 use super::arguments::SecretArgs;
+use super::env_file::EnvVariable;
 use super::report::Exit;
 use crate::app::secret::SecretSource;
 use crate::model::FORMAT_VERSION;
@@ -17,6 +18,10 @@ pub enum SecretCommand {
         /// Print a JSON object that also says where the secret comes from
         #[arg(long)]
         json: bool,
+        /// Write it into a file instead, as this variable: .env.local:WEBHOOK_SECRET; that one line is put in or
+        /// replaced
+        #[arg(long, value_name = "FILE:VARIABLE", conflicts_with = "json")]
+        write_env: Option<EnvVariable>,
         #[command(flatten)]
         secret: SecretArgs,
     },
@@ -30,8 +35,13 @@ pub enum SecretCommand {
 
 pub fn run(command: &SecretCommand, session: &Session) -> anyhow::Result<Exit> {
     let (secret, source, json) = match command {
-        SecretCommand::Show { json, secret } => {
+        SecretCommand::Show { json, write_env, secret } => {
             let chosen = secret.choose_beside(session)?;
+            if let Some(variable) = write_env {
+                let path = variable.write(&session.folder, chosen.keys.default_secret().expose())?;
+                session.output.talk(&format!("written to {}", path.display()));
+                return Ok(Exit::Done);
+            }
             (chosen.keys.default_secret().clone(), chosen.source, *json)
         }
         SecretCommand::New { json } => {
