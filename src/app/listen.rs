@@ -15,7 +15,7 @@ use crate::bus::Bus;
 use crate::contract::WireNames;
 use crate::forward::{self, Forward};
 use crate::model::{Clock, Trouble, Update};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Presence};
 use crate::serve::Listener;
 use crate::sources::ingress::{self, Ingress};
 use crate::sources::routing::{Router, Routes};
@@ -49,6 +49,7 @@ pub struct Listen {
     watch: Option<Watch>,
     store: Store,
     bus: Bus,
+    looking: CancellationToken,
     deliveries: TaskTracker,
     connections: TaskTracker,
 }
@@ -88,8 +89,16 @@ impl Listen {
         let store = Store::open(folder.path())?;
         let (deliveries, connections, bus) = (TaskTracker::new(), TaskTracker::new(), Bus::new());
         let forward = Forward::new(settings.forward, clock.clone(), connections.clone());
-        let pipeline =
-            Pipeline::new(store.clone(), forward, bus.clone(), settings.parallel, deliveries.clone());
+        let looking = CancellationToken::new();
+        let presence = Presence::new(forward.clone(), bus.clone(), deliveries.clone(), looking.clone());
+        let pipeline = Pipeline::new(
+            store.clone(),
+            forward,
+            bus.clone(),
+            presence,
+            settings.parallel,
+            deliveries.clone(),
+        );
         let router = Router::new(settings.routes, pipeline);
         let watch = settings.fixtures.map(|folder| Watch {
             folder,
@@ -101,7 +110,7 @@ impl Listen {
             environment,
         });
         let ingress = Ingress::new(settings.ingress, names, router, bus.clone(), clock);
-        Ok(Self { listener, ingress, watch, store, bus, deliveries, connections })
+        Ok(Self { listener, ingress, watch, store, bus, looking, deliveries, connections })
     }
 
     /// Where it listens.
@@ -127,6 +136,7 @@ impl Listen {
         let ingress = self.ingress;
         let service = move |arrived| ingress.clone().receive(arrived);
         self.listener.serve(service, stop, self.connections.clone()).await;
+        self.looking.cancel();
         self.connections.close();
         self.deliveries.close();
         let under_way = async {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Session;
@@ -15,7 +16,7 @@ use crate::forward::{Forward, Settings, Trust};
 use crate::model::{Answer, Outcome, Place, Printable, Target, printable_lines};
 use crate::observers::advice::advice;
 use crate::observers::paint::Paint;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Presence};
 use crate::sources::dispatch::{Road, Sent};
 use crate::store::Store;
 
@@ -93,7 +94,12 @@ impl RoadArgs {
         let settings =
             Settings { timeout: self.timeout.0, trust: insecure(self.insecure), ..Settings::default() };
         let forward = Forward::new(settings, session.clock.clone(), TaskTracker::new());
-        let pipeline = Pipeline::new(store.clone(), forward, Bus::new(), 1, TaskTracker::new());
+        let (bus, tasks) = (Bus::new(), TaskTracker::new());
+        // Nobody looks whether the target is back: this command is over by then.
+        let over = CancellationToken::new();
+        over.cancel();
+        let presence = Presence::new(forward.clone(), bus.clone(), tasks.clone(), over);
+        let pipeline = Pipeline::new(store.clone(), forward, bus, presence, 1, tasks);
         let road = Road::Direct { pipeline, target, keys: secret.keys.clone() };
         Ok(OpenRoad { road, secret, store: Some(store) })
     }

@@ -96,6 +96,11 @@ impl Forward {
         }
     }
 
+    /// Whether anybody listens at `target`.
+    pub async fn is_reachable(&self, target: &Target) -> bool {
+        self.pool.is_reachable(target).await
+    }
+
     async fn exchange(&self, target: &Target, path: &str, request: &Request) -> Result<Received, Failure> {
         let method = Method::from_bytes(request.method.as_bytes()).map_err(|error| Failure {
             kind: FailureKind::Protocol,

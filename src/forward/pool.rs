@@ -79,6 +79,11 @@ impl Pool {
         Ok(Lease { sender, head, reused: false })
     }
 
+    /// Whether a connection can be opened; it is closed at once.
+    pub async fn is_reachable(&self, target: &Target) -> bool {
+        self.dialer.dial(target).await.is_ok()
+    }
+
     /// Gives a connection back, once the answer was read to its end.
     pub fn give_back(&self, target: &Target, lease: Lease) {
         let now = self.clock.tick();

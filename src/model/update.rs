@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Delivery;
+use super::{Delivery, Target};
 
 /// Something that observers want to hear about.
 #[derive(Clone, Debug)]
@@ -13,6 +13,10 @@ pub enum Update {
     Attempted(Arc<Delivery>),
     /// A delivery ended without an attempt, and why.
     NotForwarded(Arc<Delivery>, NotForwarded),
+    /// A target is not there any more, and how that showed.
+    TargetDown(Arc<Target>, Arc<str>),
+    /// A target is there again.
+    TargetUp(Arc<Target>),
     /// We could not do our part.
     Trouble(Arc<Trouble>),
 }

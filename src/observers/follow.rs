@@ -59,7 +59,7 @@ impl Heard {
             Update::Attempted(delivery) | Update::NotForwarded(delivery, _) => {
                 self.open.remove(&delivery.number)
             }
-            Update::Trouble(_) => true,
+            Update::TargetDown(..) | Update::TargetUp(_) | Update::Trouble(_) => true,
         }
     }
 

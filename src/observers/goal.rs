@@ -48,6 +48,6 @@ fn finished(update: &Update) -> Option<(&Delivery, bool)> {
             Some((delivery, delivery.last_attempt().is_some_and(|attempt| attempt.outcome.is_acknowledged())))
         }
         Update::NotForwarded(delivery, why) => Some((delivery, *why != NotForwarded::Unverified)),
-        Update::Received(_) | Update::Trouble(_) => None,
+        Update::Received(_) | Update::TargetDown(..) | Update::TargetUp(_) | Update::Trouble(_) => None,
     }
 }

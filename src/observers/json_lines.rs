@@ -27,6 +27,14 @@ pub fn line(update: &Update) -> String {
             };
             typed("not_forwarded", delivery, &[("reason", reason.into())])
         }
+        Update::TargetDown(target, detail) => {
+            let target = target.to_string();
+            json!({ "v": FORMAT_VERSION, "type": "target_down", "target": target, "message": **detail })
+                .to_string()
+        }
+        Update::TargetUp(target) => {
+            json!({ "v": FORMAT_VERSION, "type": "target_up", "target": target.to_string() }).to_string()
+        }
         Update::Trouble(trouble) => json!({
             "v": FORMAT_VERSION,
             "type": "error",

@@ -50,7 +50,7 @@ impl Tally {
         match update {
             Update::Received(_) => self.received += 1,
             Update::NotForwarded(..) => self.not_forwarded += 1,
-            Update::Trouble(_) => {}
+            Update::TargetDown(..) | Update::TargetUp(_) | Update::Trouble(_) => {}
             Update::Attempted(delivery) => {
                 let Some(attempt) = delivery.last_attempt() else { return };
                 let reason = match &attempt.outcome {

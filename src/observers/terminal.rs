@@ -42,6 +42,15 @@ impl Style {
                 lines.extend(self.below(&format!("not forwarded: {}", reason(*why))));
                 lines
             }
+            Update::TargetDown(target, detail) => {
+                let mut lines =
+                    vec![self.paint.bad(&format!("✗ {target} is down: {}", Printable::text(detail)))];
+                lines.extend(
+                    self.below("what comes meanwhile is recorded: `mbaas-dev replay --failed` sends it"),
+                );
+                lines
+            }
+            Update::TargetUp(target) => vec![self.paint.good(&format!("✓ {target} is back"))],
             Update::Trouble(trouble) => self.trouble(trouble),
         }
     }

@@ -1,5 +1,7 @@
 //! The road that every delivery takes: record, forward meanwhile, record the outcome, tell the observers.
 
+mod presence;
+
 use std::sync::Arc;
 
 use http::Extensions;
@@ -7,6 +9,7 @@ use hyper::body::Incoming as AnswerBody;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
+pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed};
 use crate::model::{Attempt, Delivery, Incoming, NotForwarded, Outcome, Target, Trouble, Update};
@@ -18,6 +21,7 @@ pub struct Pipeline {
     store: Store,
     forward: Forward,
     bus: Bus,
+    presence: Presence,
     parallel: Arc<Semaphore>,
     tasks: TaskTracker,
 }
@@ -37,8 +41,15 @@ pub struct Delivered {
 impl Pipeline {
     /// A road over these parts; at most `parallel` requests are handed over at a time, and further ones wait in
     /// the order of their arrival. Deliveries under way belong to `tasks`.
-    pub fn new(store: Store, forward: Forward, bus: Bus, parallel: usize, tasks: TaskTracker) -> Self {
-        Self { store, forward, bus, parallel: Arc::new(Semaphore::new(parallel)), tasks }
+    pub fn new(
+        store: Store,
+        forward: Forward,
+        bus: Bus,
+        presence: Presence,
+        parallel: usize,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { store, forward, bus, presence, parallel: Arc::new(Semaphore::new(parallel)), tasks }
     }
 
     /// Records a delivery and hands it to `target`.
@@ -92,6 +103,9 @@ impl Pipeline {
         drop(ready.send(Ok(Delivered { delivery: Arc::clone(&delivery), extensions, rest, settled })));
         if let Err(error) = self.store.record_attempt(delivery.number, Arc::new(attempt)).await {
             self.report(&error);
+        }
+        if let Some(attempt) = delivery.last_attempt() {
+            self.presence.note(&target, &attempt.outcome);
         }
         self.bus.publish(Update::Attempted(delivery));
         // Nobody waits for it unless the delivery is of our own making.

@@ -1,0 +1,94 @@
+//! Whether each target is there: its going and its coming back are told once.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::Bus;
+use crate::forward::Forward;
+use crate::model::{FailureKind, Outcome, Place, Target, Update};
+
+/// How long to wait before the first look whether a target is back.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+
+/// How long to wait between looks at the most.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// A cloneable handle to what is known.
+#[derive(Clone)]
+pub struct Presence(Arc<Parts>);
+
+struct Parts {
+    down: Mutex<HashSet<Place>>,
+    forward: Forward,
+    bus: Bus,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Presence {
+    /// Every target counts as there until it is seen not to be. Looks run in `tasks` until `stop` is cancelled.
+    pub fn new(forward: Forward, bus: Bus, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self(Arc::new(Parts { down: Mutex::default(), forward, bus, tasks, stop }))
+    }
+
+    /// Takes note of what came of an attempt.
+    pub fn note(&self, target: &Target, outcome: &Outcome) {
+        match outcome {
+            Outcome::Answered(_) => self.came_back(target),
+            Outcome::Failed(failure) => match failure.kind {
+                FailureKind::Refused | FailureKind::Dns => self.went_away(target, &failure.detail),
+                // Whoever resets, stalls or talks nonsense is there.
+                FailureKind::Timeout
+                | FailureKind::Reset
+                | FailureKind::Tls
+                | FailureKind::TooLarge
+                | FailureKind::Protocol => {}
+            },
+        }
+    }
+
+    /// Whether the target was not there when it was last looked at.
+    pub fn is_down(&self, target: &Target) -> bool {
+        self.down().contains(target.place())
+    }
+
+    fn went_away(&self, target: &Target, detail: &str) {
+        if !self.down().insert(target.place().clone()) {
+            return;
+        }
+        self.0.bus.publish(Update::TargetDown(Arc::new(target.clone()), detail.into()));
+        let (this, target) = (self.clone(), target.clone());
+        self.0.tasks.spawn(async move {
+            let stop = this.0.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = this.look_until_back(&target) => {}
+            }
+        });
+    }
+
+    fn came_back(&self, target: &Target) {
+        if self.down().remove(target.place()) {
+            self.0.bus.publish(Update::TargetUp(Arc::new(target.clone())));
+        }
+    }
+
+    async fn look_until_back(&self, target: &Target) {
+        let mut wait = FIRST_LOOK;
+        while self.is_down(target) {
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            if self.0.forward.is_reachable(target).await {
+                self.came_back(target);
+            }
+        }
+    }
+
+    fn down(&self) -> std::sync::MutexGuard<'_, HashSet<Place>> {
+        self.0.down.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
