@@ -1,5 +1,6 @@
 //! Listening for HTTP: one accept loop for every service that we run, HTTP/1.1 and HTTP/2 with prior knowledge.
 
+mod conformance;
 mod wire_heads;
 
 use std::convert::Infallible;
@@ -9,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
@@ -21,14 +24,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::wire_heads::{MOST_FIELDS, Watched};
+use self::conformance::Refusal;
+use self::wire_heads::{Head, MOST_FIELDS, Watched};
 use crate::model::Headers;
 
 /// The body of an answer: whole, or passed on as it comes.
 pub type Body = BoxBody<Bytes, hyper::Error>;
 
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of a request, and to think of another one on the same connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest head that is read, in bytes; a larger one is answered 431.
 const LARGEST_HEAD: usize = 64 * 1024;
@@ -127,9 +131,16 @@ where
     let (stream, heads) = Watched::new(stream);
     let service = service_fn(move |request: Request<Incoming>| {
         let written = heads.take_matching(request.headers());
-        let headers = written.unwrap_or_else(|| Headers::from(request.headers()));
-        let answer = service(Arrived { request, headers });
-        async move { Ok::<_, Infallible>(answer.await) }
+        let head = written
+            .unwrap_or_else(|| Head { headers: Headers::from(request.headers()), has_bare_line_feed: false });
+        let checked = conformance::check(request.version(), request.method(), request.uri(), &head);
+        let answer = checked.map(|()| service(Arrived { request, headers: head.headers }));
+        async move {
+            Ok::<_, Infallible>(match answer {
+                Ok(answer) => answer.await,
+                Err(refusal) => refuse(refusal),
+            })
+        }
     });
     let mut builder = auto::Builder::new(Owner(tasks));
     builder
@@ -155,4 +166,14 @@ where
     };
     // A client that breaks off or does not speak HTTP concerns nobody else.
     drop(ended);
+}
+
+/// Refuses a request and ends its connection, since nobody knows where the next one would begin.
+fn refuse(refusal: Refusal) -> Response<Body> {
+    let text = serde_json::json!({ "error": "request", "message": refusal.message }).to_string();
+    let mut response = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed());
+    *response.status_mut() = refusal.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }

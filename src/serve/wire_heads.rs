@@ -23,16 +23,25 @@ pub const MOST_FIELDS: usize = 128;
 /// A longer head than this ends the watching; hyper refuses such a request anyway.
 const LONGEST_HEAD: usize = 512 * 1024;
 
+/// The head of a request as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The header fields in their order and case.
+    pub headers: Headers,
+    /// Whether a line ended with a line feed alone.
+    pub has_bare_line_feed: bool,
+}
+
 /// The heads that were seen on a connection and not yet taken.
 #[derive(Clone, Debug, Default)]
-pub struct WireHeads(Arc<Mutex<VecDeque<Headers>>>);
+pub struct WireHeads(Arc<Mutex<VecDeque<Head>>>);
 
 impl WireHeads {
-    /// The header fields of the next request, when they are the ones that hyper parsed.
-    pub fn take_matching(&self, parsed: &HeaderMap) -> Option<Headers> {
+    /// The head of the next request, when its fields are the ones that hyper parsed.
+    pub fn take_matching(&self, parsed: &HeaderMap) -> Option<Head> {
         let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-        let same = next.len() == parsed.len()
-            && next.iter().all(|(name, value)| {
+        let same = next.headers.len() == parsed.len()
+            && next.headers.iter().all(|(name, value)| {
                 let mut values =
                     std::str::from_utf8(name).map(|name| parsed.get_all(name)).into_iter().flatten();
                 values.any(|parsed| parsed.as_bytes() == value)
@@ -40,8 +49,8 @@ impl WireHeads {
         same.then_some(next)
     }
 
-    fn push(&self, headers: Headers) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(headers);
+    fn push(&self, head: Head) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(head);
     }
 }
 
@@ -195,8 +204,13 @@ fn finish_head(head: &Bytes, heads: &WireHeads) -> State {
         .map(|field| (head.slice_ref(field.name.as_bytes()), head.slice_ref(field.value)))
         .collect();
     let next = body_after(&headers);
-    heads.push(headers);
+    heads.push(Head { headers, has_bare_line_feed: has_bare_line_feed(head) });
     next
+}
+
+fn has_bare_line_feed(head: &[u8]) -> bool {
+    let before = std::iter::once(&0).chain(head);
+    head.iter().zip(before).any(|(byte, before)| *byte == b'\n' && *before != b'\r')
 }
 
 /// How the body of a request with those headers is framed (RFC 9112 §6.3).
@@ -256,7 +270,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn watched(wire: &[u8], chunk: usize) -> Vec<Headers> {
+    fn watched(wire: &[u8], chunk: usize) -> Vec<Head> {
         let (heads, mut follower) = (WireHeads::default(), Follower::default());
         for part in wire.chunks(chunk) {
             follower.follow(part, &heads);
@@ -283,9 +297,9 @@ mod tests {
             }
             let seen = watched(wire.as_bytes(), chunk);
             prop_assert_eq!(seen.len(), bodies.len());
-            for (number, headers) in seen.iter().enumerate() {
+            for (number, head) in seen.iter().enumerate() {
                 let number = number.to_string();
-                let fields: Vec<_> = headers.iter().take(2).map(|(name, value)| (&name[..], &value[..])).collect();
+                let fields: Vec<_> = head.headers.iter().take(2).map(|(name, value)| (&name[..], &value[..])).collect();
                 prop_assert_eq!(fields, vec![(&b"X-Number"[..], number.as_bytes()), (b"x-NUMBER", b"b")]);
             }
         }

@@ -3,13 +3,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{Method, Response, StatusCode, Uri};
+use http::{Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Frame, Incoming as WireBody};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::provenance::{DELIVERY, Provenance};
 use super::routing::{Router, Taken};
@@ -23,6 +25,12 @@ use crate::pipeline::Delivered;
 use crate::serve::{Arrived, Body};
 use crate::signature::{self, Keyring};
 use crate::store::StoreError;
+
+/// How long a body may take altogether.
+const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// How long nothing may come of a body.
+const BODY_SILENCE: Duration = Duration::from_secs(10);
 
 /// What becomes of deliveries whose signature is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +70,8 @@ struct Parts {
 
 /// A request that is answered without becoming a delivery.
 enum Refusal {
-    Connect,
     TooLarge,
+    TooSlow,
     Broken,
 }
 
@@ -88,10 +96,8 @@ impl Parts {
         let (received_at, id) = (self.clock.now(), DeliveryId::new(&self.clock));
         let Arrived { request, mut headers } = arrived;
         let (parts, body) = request.into_parts();
-        if parts.method == Method::CONNECT {
-            return Err(Refusal::Connect);
-        }
-        let body = read_body(body, self.settings.max_body).await?;
+        let body = read_body(body, self.settings.max_body);
+        let body = timeout(BODY_TIME, body).await.map_err(|_elapsed| Refusal::TooSlow)??;
         headers.drop_hop_by_hop();
         let provenance = Provenance::take(&self.settings.token, &mut headers);
         let ours = provenance.is_some();
@@ -132,9 +138,7 @@ impl Parts {
 
     fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         match refusal {
-            Refusal::Connect => {
-                report(StatusCode::METHOD_NOT_ALLOWED, None, "method", "this is not a forward proxy")
-            }
+            Refusal::TooSlow => report(StatusCode::REQUEST_TIMEOUT, None, "body", "the body came too slowly"),
             Refusal::Broken => {
                 report(StatusCode::BAD_REQUEST, None, "body", "the body ended before it was complete")
             }
@@ -175,7 +179,7 @@ async fn read_body(mut body: WireBody, limit: usize) -> Result<Bytes, Refusal> {
     }
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = timeout(BODY_SILENCE, body.frame()).await.map_err(|_elapsed| Refusal::TooSlow)? {
         let Ok(data) = frame.map_err(|_broken| Refusal::Broken)?.into_data() else { continue };
         if whole.len() + first.len() + data.len() > limit {
             return Err(Refusal::TooLarge);
