@@ -27,7 +27,7 @@ use crate::signature::{self, Keyring};
 use crate::store::StoreError;
 
 /// How long a body may take altogether.
-const BODY_TIME: Duration = Duration::from_secs(60);
+const BODY_TIME: Duration = Duration::from_mins(1);
 
 /// How long nothing may come of a body.
 const BODY_SILENCE: Duration = Duration::from_secs(10);

@@ -113,20 +113,17 @@ impl StoreError {
     /// What an error of SQLite on `file` means.
     pub(super) fn from_sqlite(file: &Path, error: &rusqlite::Error) -> Self {
         let (file, detail) = (file.to_path_buf(), error.to_string());
-        let cause = match error {
-            rusqlite::Error::SqliteFailure(cause, _) => cause,
-            // Our SQL is tested, so it is the tables that do not fit.
-            rusqlite::Error::SqlInputError { error, msg, .. } if error.code == ErrorCode::Unknown => {
-                return Self::Damaged {
-                    file,
-                    detail: format!("its tables are not those of mbaas-dev ({msg})"),
-                };
-            }
-            rusqlite::Error::SqlInputError { error, .. } => error,
+        let (cause, detail) = match error {
+            rusqlite::Error::SqliteFailure(cause, message) => (cause, message.clone().unwrap_or(detail)),
+            rusqlite::Error::SqlInputError { error, msg, .. } => (error, msg.clone()),
             error if is_about_a_value(error) => return Self::Damaged { file, detail },
             _ => return Self::Other { file, detail },
         };
         match (cause.code, cause.extended_code) {
+            // Our SQL is tested, so it is the tables that do not fit it.
+            (ErrorCode::Unknown, ffi::SQLITE_ERROR) => {
+                Self::Damaged { file, detail: format!("its tables are not those of mbaas-dev ({detail})") }
+            }
             (_, ffi::SQLITE_CANTOPEN_SYMLINK) => Self::Symlink { file },
             // The former is that the index of the log cannot grow.
             (_, ffi::SQLITE_IOERR_SHMSIZE) | (ErrorCode::DiskFull, _) => Self::Full { file },

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
+use super::insert::Inserts;
 use super::schema;
 
 /// The name of the file within its folder.
@@ -19,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait between two tries at what SQLite itself does not wait for.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The size of a page in a new file, in bytes. Twice the usual: bodies of 1 MiB were measured to cost a third less to
+/// write, small ones the same.
+const PAGE: i64 = 8192;
 
 /// The size above which the write-ahead log is cut when it starts over, in bytes.
 ///
@@ -70,6 +75,8 @@ pub(super) fn open_for_writing(file: &Path) -> Result<Connection, StoreError> {
     }
     set_up_writing(&connection).map_err(failed)?;
     schema::migrate(&mut connection, file, schema::MIGRATIONS)?;
+    // A file with other tables shows itself here and not at the first delivery.
+    Inserts::prepare(&connection).map(drop).map_err(failed)?;
     Ok(connection)
 }
 
@@ -129,6 +136,8 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
     if mode == "wal" {
         return Ok(());
     }
+    // Only a file without a log, which is an empty one, takes this.
+    connection.pragma_update(None, "page_size", PAGE)?;
     connection.busy_timeout(Duration::ZERO)?;
     let mut waited = Duration::ZERO;
     loop {

@@ -15,8 +15,6 @@ mod row;
 mod schema;
 mod search;
 mod select;
-#[cfg(test)]
-mod testing;
 mod writer;
 
 use std::path::Path;

@@ -8,7 +8,7 @@ use crate::model::{Contract, Delivery, DeliveryId, Origin, Request};
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// Its event type fits this pattern, in which `*` stands for any text and `?` for any character. A delivery that
-    /// was not recognised has no event type and fits none.
+    /// was not recognised has no event type and fits `*` only, as with [`EventFilter`](crate::model::EventFilter).
     pub event: Option<String>,
     /// It follows this contract.
     pub contract: Option<Contract>,

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::types::ValueRef;
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use super::search::Needle;
+use super::search::Search;
 use super::select::{self, Select};
 use super::{Query, Recorded, Selector, StoreError, file, row, schema};
 use crate::model::{Attempt, Delivery, Request};
@@ -71,15 +71,18 @@ impl Reader {
     }
 
     fn page(&self, query: &Query, select: &Select) -> rusqlite::Result<Vec<Delivery>> {
-        let needle = query.search.as_deref().map(Needle::new);
+        let mut search = match &query.search {
+            Some(text) => Some(Search::new(&self.connection, text)?),
+            None => None,
+        };
         let mut statement = self.connection.prepare_cached(&select.text)?;
         let mut rows = statement.query(params_from_iter(&select.values))?;
         let mut page = Vec::new();
         while page.len() < query.limit
             && let Some(row) = rows.next()?
         {
-            if let Some(needle) = &needle
-                && !self.is_in_row(needle, row)?
+            if let Some(search) = &mut search
+                && !search.finds(row)?
             {
                 continue;
             }
@@ -90,27 +93,10 @@ impl Reader {
         Ok(page)
     }
 
-    fn is_in_row(&self, needle: &Needle, row: &Row<'_>) -> rusqlite::Result<bool> {
-        for column in ["path", "headers", "body"] {
-            if is_in_value(needle, row.get_ref(column)?) {
-                return Ok(true);
-            }
-        }
-        let mut statement =
-            self.connection.prepare_cached("SELECT body FROM attempts WHERE delivery = ?1")?;
-        let mut answers = statement.query([row.get::<_, i64>("number")?])?;
-        while let Some(answer) = answers.next()? {
-            if is_in_value(needle, answer.get_ref("body")?) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     fn delivery(&self, selector: &Selector) -> rusqlite::Result<Option<(Delivery, Request)>> {
         let (column, value) = match selector {
             Selector::Id(id) => ("id", row::id_bytes(id).to_vec().into()),
-            Selector::Number(number) => ("number", rusqlite::types::Value::from(*number)),
+            Selector::Number(number) => ("number", Value::from(*number)),
         };
         let text = format!(
             "SELECT d.number AS number, {}, d.headers AS headers, d.body AS body
@@ -132,12 +118,5 @@ impl Reader {
         );
         let mut statement = self.connection.prepare_cached(&text)?;
         statement.query_map([delivery], row::attempt)?.collect()
-    }
-}
-
-fn is_in_value(needle: &Needle, value: ValueRef<'_>) -> bool {
-    match value {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => needle.is_in(bytes),
-        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => false,
     }
 }

@@ -14,11 +14,13 @@ pub(super) const MIGRATIONS: &[&str] = &[FIRST];
 
 /// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked.
 ///
-/// A body comes last in its row, so that reading the rest never follows the chain of pages that holds it.
+/// A body comes last in its row, so that reading the rest never follows the chain of pages that holds it. The attempts
+/// keep their row numbers: without, answers of 1 MiB were measured to cost twice as much to write.
+///
 /// What each index is for: `event_type` and `unacknowledged` for lists of one event and of failures, `received_at`
 /// for lists since a time, `replay_of` for failures that were replayed. The second and the last are partial: an
-/// ordinary acknowledged delivery pays nothing for them. Whether an attempt failed stands with the attempt, since
-/// changing a delivery's row would write its body again.
+/// ordinary acknowledged delivery pays nothing for them. Whether an attempt was acknowledged stands with the attempt,
+/// since changing a delivery's row would write its body again.
 const FIRST: &str = "
     CREATE TABLE deliveries (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -52,8 +54,8 @@ const FIRST: &str = "
         headers BLOB NOT NULL,
         body BLOB NOT NULL,
         PRIMARY KEY (delivery, number)
-    ) WITHOUT ROWID;
-    CREATE INDEX attempts_unacknowledged ON attempts (delivery) WHERE NOT acknowledged;
+    );
+    CREATE INDEX attempts_unacknowledged ON attempts (delivery, number) WHERE NOT acknowledged;
 ";
 
 /// How many steps `connection` has behind it.
@@ -96,4 +98,60 @@ fn take_a_step(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Re
         transaction.pragma_update(None, "user_version", found + 1)?;
     }
     transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::tempdir;
+
+    use super::*;
+
+    const STEPS: &[&str] = &["CREATE TABLE a (x)", "INSERT INTO a VALUES (1)", "INSERT INTO a VALUES (2)"];
+
+    fn connect(file: &Path) -> Connection {
+        let connection = Connection::open(file).unwrap();
+        connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+        connection
+    }
+
+    fn sum(connection: &Connection) -> i64 {
+        connection.query_row("SELECT sum(x) FROM a", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn an_older_file_gets_the_steps_that_it_lacks() {
+        let folder = tempdir().unwrap();
+        let file = folder.path().join("x.db");
+        let mut connection = connect(&file);
+        migrate(&mut connection, &file, &STEPS[..2]).unwrap();
+        assert_eq!((version(&connection).unwrap(), sum(&connection)), (2, 1));
+        migrate(&mut connection, &file, STEPS).unwrap();
+        assert_eq!((version(&connection).unwrap(), sum(&connection)), (3, 3));
+        let newer = migrate(&mut connection, &file, &STEPS[..2]).unwrap_err();
+        assert_eq!(newer, StoreError::Newer { file, found: 3, known: 2 });
+    }
+
+    #[test]
+    fn a_step_is_taken_once_however_many_try() {
+        let folder = tempdir().unwrap();
+        let file = folder.path().join("x.db");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| migrate(&mut connect(&file), &file, STEPS).unwrap());
+            }
+        });
+        assert_eq!(sum(&connect(&file)), 3);
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_nothing_behind() {
+        let folder = tempdir().unwrap();
+        let file = folder.path().join("x.db");
+        let mut connection = connect(&file);
+        let failing = ["CREATE TABLE a (x)", "INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)"];
+        migrate(&mut connection, &file, &failing).unwrap_err();
+        assert_eq!(version(&connection).unwrap(), 1);
+        migrate(&mut connection, &file, STEPS).unwrap();
+        assert_eq!(sum(&connection), 3);
+    }
 }

@@ -1,19 +1,57 @@
-//! Looking for a text in bytes, in upper or lower case.
+//! Looking for a text in deliveries, in upper or lower case.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, Row};
+
+/// A search through the deliveries of a list and their answers.
+pub(super) struct Search<'c> {
+    needle: Needle,
+    answers: CachedStatement<'c>,
+}
+
+impl<'c> Search<'c> {
+    pub(super) fn new(connection: &'c Connection, text: &str) -> rusqlite::Result<Self> {
+        let answers = connection.prepare_cached("SELECT body FROM attempts WHERE delivery = ?1")?;
+        Ok(Self { needle: Needle::new(text), answers })
+    }
+
+    /// Whether the delivery of a row of [`select`](super::select::select) has the text.
+    pub(super) fn finds(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
+        for column in ["path", "headers", "body"] {
+            if self.needle.is_in_value(row.get_ref(column)?) {
+                return Ok(true);
+            }
+        }
+        let mut answers = self.answers.query([row.get::<_, i64>("number")?])?;
+        while let Some(answer) = answers.next()? {
+            if self.needle.is_in_value(answer.get_ref("body")?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
 
 /// A text to look for.
-#[derive(Debug)]
-pub(super) struct Needle {
+struct Needle {
     lower: String,
 }
 
 impl Needle {
-    pub(super) fn new(text: &str) -> Self {
+    fn new(text: &str) -> Self {
         Self { lower: text.to_lowercase() }
+    }
+
+    fn is_in_value(&self, value: ValueRef<'_>) -> bool {
+        match value {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => self.is_in(bytes),
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => false,
+        }
     }
 
     /// Whether `bytes` contain the text. They need not be text themselves; upper and lower case are alike, beyond
     /// ASCII too when the text has letters beyond it.
-    pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
+    fn is_in(&self, bytes: &[u8]) -> bool {
         if !self.lower.is_ascii() {
             return String::from_utf8_lossy(bytes).to_lowercase().contains(&self.lower);
         }

@@ -18,6 +18,9 @@ pub(super) const ATTEMPT: &str = "number, target, started_at, duration_us, statu
 /// How many event types are looked up one by one; with more, a pattern is tried on every delivery.
 const FEW: usize = 32;
 
+/// Up to how many deliveries since a time the lowest number among them is looked for.
+const MANY: usize = 10_000;
+
 /// A statement and its values.
 #[derive(Debug)]
 pub(super) struct Select {
@@ -38,6 +41,7 @@ pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result
     let is_of_failures = query.failed || query.unresolved;
     let events = match &query.event {
         None => Events::Any,
+        Some(pattern) if is_all(pattern) => Events::Any,
         // Failures are few and have their own index.
         Some(pattern) if is_of_failures => Events::Like(glob(pattern)),
         Some(pattern) if !pattern.contains(['*', '?']) => Events::Of(vec![pattern.clone()]),
@@ -113,11 +117,13 @@ impl Select {
         if let Some(since) = query.since {
             let since = self.bind(since.as_microsecond());
             // The clock may have been set back, so a number says nothing about the time; but the lowest number since
-            // then is where the walk may end.
+            // then is where the walk may end. When there are many, the walk finds enough long before.
             conditions.push(format!("d.received_at >= {since}"));
             conditions.push(format!(
-                "{key} >= (SELECT min(number) FROM deliveries INDEXED BY deliveries_received_at
-                     WHERE received_at >= {since})"
+                "{key} >= (SELECT iif(count(*) > {MANY}, 0, min(number)) FROM (
+                     SELECT number FROM deliveries INDEXED BY deliveries_received_at
+                     WHERE received_at >= {since} LIMIT {MANY} + 1
+                 ))"
             ));
         }
         if let Some(contract) = query.contract {
@@ -149,7 +155,65 @@ fn events_like(connection: &Connection, pattern: String) -> rusqlite::Result<Eve
     Ok(if names.len() > FEW { Events::Like(pattern) } else { Events::Of(names) })
 }
 
+/// Whether a pattern fits everything, deliveries that were not recognised too.
+fn is_all(pattern: &str) -> bool {
+    !pattern.is_empty() && pattern.chars().all(|c| c == '*')
+}
+
 /// Our pattern as one of SQLite's, which knows sets in brackets as well.
 fn glob(pattern: &str) -> String {
     pattern.replace('[', "[[]")
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::params_from_iter;
+
+    use super::*;
+    use crate::store::schema;
+
+    /// How SQLite goes about a query, in a record with some event types.
+    fn plan(query: &Query) -> String {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection, std::path::Path::new("-"), schema::MIGRATIONS).unwrap();
+        for event_type in ["a.1", "a.2", "b"] {
+            connection
+                .execute(
+                    "INSERT INTO deliveries (id, event_type, received_at, origin, signature, method, path, headers, body)
+                     VALUES (?1, ?1, 0, '', '', '', '', '', '')",
+                    [event_type],
+                )
+                .unwrap();
+        }
+        let select = select(&connection, query).unwrap().unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.text)).unwrap();
+        let steps =
+            statement.query_map(params_from_iter(&select.values), |row| row.get::<_, String>(3)).unwrap();
+        steps.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+    }
+
+    #[test]
+    fn every_list_walks_an_index_and_sorts_nothing() {
+        let event = |pattern: &str| Query { event: Some(pattern.to_owned()), ..Query::default() };
+        let since = Some(jiff::Timestamp::UNIX_EPOCH);
+        for (query, way) in [
+            (Query::default(), "SCAN d"),
+            (Query { before: Some(5), ..Query::default() }, "SEARCH d USING INTEGER PRIMARY KEY (rowid<?)"),
+            (Query { since, ..Query::default() }, "SEARCH d USING INTEGER PRIMARY KEY (rowid>?)"),
+            (Query { since, ..Query::default() }, "USING COVERING INDEX deliveries_received_at"),
+            (event("b"), "SEARCH d USING INDEX deliveries_event_type (event_type=?)"),
+            (event("a.*"), "MERGE (UNION ALL)"),
+            (Query { before: Some(5), ..event("a.*") }, "deliveries_event_type (event_type=? AND rowid<?)"),
+            (Query { failed: true, ..Query::default() }, "SCAN a USING INDEX attempts_unacknowledged"),
+            (
+                Query { unresolved: true, ..Query::default() },
+                "INDEX deliveries_replay_of (replay_of=? AND rowid>?)",
+            ),
+            (Query { failed: true, before: Some(5), ..event("a.*") }, "attempts_unacknowledged (delivery<?)"),
+        ] {
+            let plan = plan(&query);
+            assert!(plan.contains(way), "{query:?}\n{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{query:?}\n{plan}");
+        }
+    }
 }

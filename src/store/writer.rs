@@ -23,8 +23,8 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// How long nothing must have come before the log is copied back into the file.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// From how many pages of log on it is copied back even while more is coming: 16 MiB in SQLite's usual pages.
-const LONG_LOG_PAGES: i64 = 4096;
+/// From how many pages of log on it is copied back even while more is coming: 16 MiB.
+const LONG_LOG_PAGES: i64 = 2048;
 
 /// Something to write.
 #[derive(Debug)]
@@ -195,7 +195,13 @@ impl Writer {
 
     /// The connection, opened again when it was dropped or when its file is no longer the one at its path.
     fn opened(&mut self) -> Result<&mut Open, StoreError> {
-        let open = match self.open.take().filter(|open| open.identity == Identity::of(&self.file)) {
+        let here = Identity::of(&self.file);
+        if self.open.as_ref().is_some_and(|open| open.identity != here) {
+            // The log goes by its name: what is in it belongs to the file that went away, and not to its successor.
+            self.tidy_up();
+            self.open = None;
+        }
+        let open = match self.open.take() {
             Some(open) => open,
             None => Open::new(&self.file)?,
         };
@@ -219,7 +225,7 @@ impl Writer {
         connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], counts).ok()
     }
 
-    /// Leaves one file without a log behind, when nobody else uses it.
+    /// Leaves the file whole, with an empty log, when nobody else uses it.
     fn tidy_up(&self) {
         if let Some(open) = &self.open
             && open.connection.busy_timeout(Duration::ZERO).is_ok()
