@@ -5,7 +5,7 @@ use tokio::sync::broadcast;
 use crate::model::Update;
 
 /// How many updates an observer may be behind before it misses some.
-const CAPACITY: usize = 4096;
+pub const CAPACITY: usize = 4096;
 
 /// A cloneable handle to the broadcast.
 #[derive(Clone, Debug)]

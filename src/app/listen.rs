@@ -15,7 +15,7 @@ use crate::bus::Bus;
 use crate::contract::WireNames;
 use crate::forward::{self, Forward};
 use crate::model::{Clock, Trouble, Update};
-use crate::pipeline::{Pipeline, Presence};
+use crate::pipeline::{self, Hold, Pipeline};
 use crate::serve::Listener;
 use crate::sources::ingress::{self, Ingress};
 use crate::sources::routing::{Router, Routes};
@@ -38,8 +38,10 @@ pub struct Settings {
     pub fixtures: Option<PathBuf>,
     /// How requests are handed over.
     pub forward: forward::Settings,
-    /// How many requests are handed over at a time.
-    pub parallel: usize,
+    /// How deliveries are handed over.
+    pub pipeline: pipeline::Settings,
+    /// Whether deliveries wait while their target is away.
+    pub hold: bool,
 }
 
 /// A `listen` that is bound and has its store open.
@@ -47,9 +49,10 @@ pub struct Listen {
     listener: Listener,
     ingress: Ingress,
     watch: Option<Watch>,
+    pipeline: Pipeline,
     store: Store,
     bus: Bus,
-    looking: CancellationToken,
+    waiting: CancellationToken,
     deliveries: TaskTracker,
     connections: TaskTracker,
 }
@@ -89,17 +92,17 @@ impl Listen {
         let store = Store::open(folder.path())?;
         let (deliveries, connections, bus) = (TaskTracker::new(), TaskTracker::new(), Bus::new());
         let forward = Forward::new(settings.forward, clock.clone(), connections.clone());
-        let looking = CancellationToken::new();
-        let presence = Presence::new(forward.clone(), bus.clone(), deliveries.clone(), looking.clone());
-        let pipeline = Pipeline::new(
-            store.clone(),
+        let waiting = CancellationToken::new();
+        let parts = pipeline::Parts {
+            store: store.clone(),
             forward,
-            bus.clone(),
-            presence,
-            settings.parallel,
-            deliveries.clone(),
-        );
-        let router = Router::new(settings.routes, pipeline);
+            bus: bus.clone(),
+            hold: settings.hold.then(|| Hold::new(folder.path().to_owned())),
+            tasks: deliveries.clone(),
+            stop: waiting.clone(),
+        };
+        let pipeline = Pipeline::new(parts, &settings.pipeline);
+        let router = Router::new(settings.routes, pipeline.clone());
         let watch = settings.fixtures.map(|folder| Watch {
             folder,
             router: router.clone(),
@@ -110,7 +113,7 @@ impl Listen {
             environment,
         });
         let ingress = Ingress::new(settings.ingress, names, router, bus.clone(), clock);
-        Ok(Self { listener, ingress, watch, store, bus, looking, deliveries, connections })
+        Ok(Self { listener, ingress, watch, pipeline, store, bus, waiting, deliveries, connections })
     }
 
     /// Where it listens.
@@ -125,6 +128,7 @@ impl Listen {
 
     /// Serves until `stop` is cancelled, waits at most [`GRACE`] for what is under way, and closes the store.
     pub async fn run(self, stop: CancellationToken) {
+        self.pipeline.resume().await;
         if let Some(watch) = self.watch {
             let (bus, stop) = (self.bus.clone(), stop.clone());
             self.deliveries.spawn(async move {
@@ -136,7 +140,7 @@ impl Listen {
         let ingress = self.ingress;
         let service = move |arrived| ingress.clone().receive(arrived);
         self.listener.serve(service, stop, self.connections.clone()).await;
-        self.looking.cancel();
+        self.waiting.cancel();
         self.connections.close();
         self.deliveries.close();
         let under_way = async {

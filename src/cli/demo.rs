@@ -19,6 +19,7 @@ use crate::fixture::{Catalogue, Entry, Run};
 use crate::forward::{self, Forward};
 use crate::model::{Contract, Kind, Origin, Secret, Target};
 use crate::observers::goal::Goal;
+use crate::pipeline;
 use crate::signature::{Keyring, SignMode};
 use crate::sources::compose::{self, Signing};
 use crate::sources::dispatch::{Parcel, Road};
@@ -106,7 +107,8 @@ async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session
             timeout: Some(std::time::Duration::from_secs(30)),
             ..forward::Settings::default()
         },
-        parallel: 64,
+        pipeline: pipeline::Settings { parallel: 64, retries: 0 },
+        hold: false,
     };
     let names = Catalogue::embedded().wire_names();
     Ok(Listen::bind(settings, &session.state, names, session.clock.clone(), session.environment).await?)

@@ -28,6 +28,7 @@ use crate::observers::goal::{Goal, Reached};
 use crate::observers::json_lines;
 use crate::observers::tally::Tally;
 use crate::observers::terminal::Style;
+use crate::pipeline;
 use crate::signature::Keyring;
 use crate::sources::ingress::{self, Verify};
 use crate::sources::routing::Routes;
@@ -73,6 +74,12 @@ pub struct ListenArgs {
     /// How many deliveries the handler gets at a time; 1 keeps strict order
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     parallel: u16,
+    /// Let deliveries wait while the handler is away, and send them on in order when it is back; the sender gets 202
+    #[arg(long)]
+    hold: bool,
+    /// How often a delivery that was not acknowledged is tried again by itself, after 1 s, 2 s, 4 s, …
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    retry: u32,
     /// The largest body that is taken
     #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = bytes)]
     max_body: usize,
@@ -229,7 +236,8 @@ fn settings(
             trust: roads::insecure(arguments.insecure),
             headers: arguments.headers.into_iter().collect(),
         },
-        parallel: arguments.parallel.into(),
+        pipeline: pipeline::Settings { parallel: arguments.parallel.into(), retries: arguments.retry },
+        hold: arguments.hold,
     }
 }
 

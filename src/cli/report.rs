@@ -61,6 +61,9 @@ impl Usage {
 
 /// What a delivery that was sent means for the exit code.
 pub fn exit_of(sent: &Sent) -> Exit {
+    if sent.delivery.held {
+        return Exit::Done;
+    }
     match sent.delivery.last_attempt().map(|attempt| &attempt.outcome) {
         Some(Outcome::Failed(failure)) => match failure.kind {
             FailureKind::Refused | FailureKind::Timeout | FailureKind::Dns | FailureKind::Tls => {

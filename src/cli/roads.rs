@@ -16,7 +16,8 @@ use crate::forward::{Forward, Settings, Trust};
 use crate::model::{Answer, Outcome, Place, Printable, Target, printable_lines};
 use crate::observers::advice::advice;
 use crate::observers::paint::Paint;
-use crate::pipeline::{Pipeline, Presence};
+use crate::observers::terminal::not_forwarded;
+use crate::pipeline::{self, Parts, Pipeline};
 use crate::sources::dispatch::{Road, Sent};
 use crate::store::Store;
 
@@ -94,12 +95,12 @@ impl RoadArgs {
         let settings =
             Settings { timeout: self.timeout.0, trust: insecure(self.insecure), ..Settings::default() };
         let forward = Forward::new(settings, session.clock.clone(), TaskTracker::new());
-        let (bus, tasks) = (Bus::new(), TaskTracker::new());
         // Nobody looks whether the target is back: this command is over by then.
-        let over = CancellationToken::new();
-        over.cancel();
-        let presence = Presence::new(forward.clone(), bus.clone(), tasks.clone(), over);
-        let pipeline = Pipeline::new(store.clone(), forward, bus, presence, 1, tasks);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let (bus, tasks) = (Bus::new(), TaskTracker::new());
+        let parts = Parts { store: store.clone(), forward, bus, hold: None, tasks, stop };
+        let pipeline = Pipeline::new(parts, &pipeline::Settings { parallel: 1, retries: 0 });
         let road = Road::Direct { pipeline, target, keys: secret.keys.clone() };
         Ok(OpenRoad { road, secret, store: Some(store) })
     }
@@ -171,6 +172,12 @@ pub fn show(sent: &Sent, purpose: Purpose, session: &Session, json: bool) -> any
 
 /// What is below the line of a delivery that we sent.
 fn remark(sent: &Sent, purpose: Purpose) -> Option<String> {
+    if let Some(why) = sent.delivery.not_forwarded {
+        return Some(not_forwarded(why));
+    }
+    if sent.delivery.held {
+        return Some("held by the running listen until the handler is back".to_owned());
+    }
     let attempt = sent.delivery.last_attempt();
     let status = match attempt.map(|attempt| &attempt.outcome) {
         Some(Outcome::Answered(answer)) => Some(answer.status),

@@ -101,6 +101,22 @@ named! {
     }
 }
 
+named! {
+    /// Why a recorded delivery was not handed to any target.
+    NotForwarded {
+        /// Its signature is not valid and `--verify strict` is on.
+        Unverified = "signature",
+        /// Nothing subscribes to its event type.
+        Filtered = "filtered",
+        /// Its endpoint is not enabled, or has no handler on this machine.
+        Disabled = "disabled",
+        /// There is no target.
+        NoTarget = "no_target",
+        /// Its sender broke off before its body was complete.
+        Incomplete = "incomplete",
+    }
+}
+
 /// A webhook request on its way in, before it is recorded.
 #[derive(Clone, Debug)]
 pub struct Incoming {
@@ -116,6 +132,8 @@ pub struct Incoming {
     pub kind: Kind,
     /// What checking its signature gave.
     pub signature: Verdict,
+    /// Why it is handed to nobody.
+    pub not_forwarded: Option<NotForwarded>,
     /// The request itself.
     pub request: Request,
 }
@@ -167,6 +185,10 @@ pub struct Delivery {
     pub path: String,
     /// The length of the body in bytes.
     pub body_bytes: u64,
+    /// Why it was handed to nobody.
+    pub not_forwarded: Option<NotForwarded>,
+    /// Whether it waits for its target to come back.
+    pub held: bool,
     /// What became of it, oldest first.
     pub attempts: Vec<Attempt>,
 }
@@ -185,6 +207,8 @@ impl Delivery {
             method: incoming.request.method.clone(),
             path: incoming.request.path.clone(),
             body_bytes: incoming.request.body.len() as u64,
+            not_forwarded: incoming.not_forwarded,
+            held: false,
             attempts: Vec::new(),
         }
     }

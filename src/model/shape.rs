@@ -16,7 +16,7 @@ pub fn millis(duration: Duration) -> f64 {
 
 impl Serialize for Delivery {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Delivery", 14)?;
+        let mut object = serializer.serialize_struct("Delivery", 16)?;
         object.serialize_field("v", &FORMAT_VERSION)?;
         object.serialize_field("id", self.id.as_str())?;
         object.serialize_field("number", &self.number)?;
@@ -31,6 +31,15 @@ impl Serialize for Delivery {
         object.serialize_field("signature", self.signature.as_str())?;
         object.serialize_field("replay_of", &self.replay_of.as_ref().map(super::DeliveryId::as_str))?;
         object.serialize_field("attempts", &self.attempts)?;
+        match &self.not_forwarded {
+            Some(why) => object.serialize_field("not_forwarded", why.as_str())?,
+            None => object.skip_field("not_forwarded")?,
+        }
+        if self.held {
+            object.serialize_field("held", &true)?;
+        } else {
+            object.skip_field("held")?;
+        }
         object.end()
     }
 }

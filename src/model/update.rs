@@ -1,6 +1,7 @@
 //! News for observers: small, and never the only copy of anything.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Delivery, Target};
 
@@ -11,27 +12,18 @@ pub enum Update {
     Received(Arc<Delivery>),
     /// An attempt ended; it is the delivery's last one.
     Attempted(Arc<Delivery>),
-    /// A delivery ended without an attempt, and why.
-    NotForwarded(Arc<Delivery>, NotForwarded),
+    /// A delivery ended without an attempt; it says why.
+    NotForwarded(Arc<Delivery>),
+    /// A delivery waits for its target to come back.
+    Held(Arc<Delivery>),
+    /// A delivery will be tried again by itself, after so long.
+    Retry(Arc<Delivery>, Duration),
     /// A target is not there any more, and how that showed.
     TargetDown(Arc<Target>, Arc<str>),
     /// A target is there again.
     TargetUp(Arc<Target>),
     /// We could not do our part.
     Trouble(Arc<Trouble>),
-}
-
-/// Why a recorded delivery was not handed to any target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotForwarded {
-    /// Its signature is not valid and `--verify strict` is on.
-    Unverified,
-    /// Nothing subscribes to its event type.
-    Filtered,
-    /// Its endpoint is not enabled, or has no handler on this machine.
-    Disabled,
-    /// There is no target.
-    NoTarget,
 }
 
 /// Trouble of our own.

@@ -47,7 +47,14 @@ fn finished(update: &Update) -> Option<(&Delivery, bool)> {
         Update::Attempted(delivery) => {
             Some((delivery, delivery.last_attempt().is_some_and(|attempt| attempt.outcome.is_acknowledged())))
         }
-        Update::NotForwarded(delivery, why) => Some((delivery, *why != NotForwarded::Unverified)),
-        Update::Received(_) | Update::TargetDown(..) | Update::TargetUp(_) | Update::Trouble(_) => None,
+        Update::NotForwarded(delivery) => {
+            Some((delivery, delivery.not_forwarded != Some(NotForwarded::Unverified)))
+        }
+        Update::Received(_)
+        | Update::Held(_)
+        | Update::Retry(..)
+        | Update::TargetDown(..)
+        | Update::TargetUp(_)
+        | Update::Trouble(_) => None,
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Update};
+use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Update, millis};
 
 /// The line that comes first: where to send to.
 pub fn ready(ingress: &str, inspector: Option<&str>, public: Option<&str>) -> String {
@@ -18,15 +18,12 @@ pub fn line(update: &Update) -> String {
         Update::Attempted(delivery) => {
             typed("attempt", delivery, &[("attempt", to_value(&delivery.last_attempt()))])
         }
-        Update::NotForwarded(delivery, why) => {
-            let reason = match why {
-                NotForwarded::Unverified => "signature",
-                NotForwarded::Filtered => "filtered",
-                NotForwarded::Disabled => "disabled",
-                NotForwarded::NoTarget => "no_target",
-            };
+        Update::NotForwarded(delivery) => {
+            let reason = delivery.not_forwarded.map(NotForwarded::as_str);
             typed("not_forwarded", delivery, &[("reason", reason.into())])
         }
+        Update::Held(delivery) => typed("held", delivery, &[]),
+        Update::Retry(delivery, pause) => typed("retry", delivery, &[("in_ms", millis(*pause).into())]),
         Update::TargetDown(target, detail) => {
             let target = target.to_string();
             json!({ "v": FORMAT_VERSION, "type": "target_down", "target": target, "message": **detail })

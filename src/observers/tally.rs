@@ -49,8 +49,12 @@ impl Tally {
     pub fn count(&mut self, update: &Update) {
         match update {
             Update::Received(_) => self.received += 1,
-            Update::NotForwarded(..) => self.not_forwarded += 1,
-            Update::TargetDown(..) | Update::TargetUp(_) | Update::Trouble(_) => {}
+            Update::NotForwarded(_) => self.not_forwarded += 1,
+            Update::Held(_)
+            | Update::Retry(..)
+            | Update::TargetDown(..)
+            | Update::TargetUp(_)
+            | Update::Trouble(_) => {}
             Update::Attempted(delivery) => {
                 let Some(attempt) = delivery.last_attempt() else { return };
                 let reason = match &attempt.outcome {

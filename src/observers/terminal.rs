@@ -37,10 +37,18 @@ impl Style {
         match update {
             Update::Received(_) => Vec::new(),
             Update::Attempted(delivery) => self.delivery(delivery),
-            Update::NotForwarded(delivery, why) => {
+            Update::NotForwarded(delivery) => {
                 let mut lines = vec![self.line(delivery)];
-                lines.extend(self.below(&format!("not forwarded: {}", reason(*why))));
+                lines.extend(delivery.not_forwarded.iter().flat_map(|why| self.below(&not_forwarded(*why))));
                 lines
+            }
+            Update::Held(delivery) => {
+                let mut lines = vec![self.line(delivery)];
+                lines.extend(self.below("held until its target is back"));
+                lines
+            }
+            Update::Retry(delivery, pause) => {
+                self.below(&format!("#{} is tried again in {}", delivery.number, latency(*pause)))
             }
             Update::TargetDown(target, detail) => {
                 let mut lines =
@@ -166,13 +174,15 @@ impl Style {
 }
 
 /// Why a delivery was not forwarded, for people.
-fn reason(why: NotForwarded) -> &'static str {
-    match why {
+pub fn not_forwarded(why: NotForwarded) -> String {
+    let reason = match why {
         NotForwarded::Unverified => "its signature is not valid (--verify strict)",
         NotForwarded::Filtered => "nothing subscribes to this event type",
         NotForwarded::Disabled => "its endpoint is disabled, or names no handler on this machine",
         NotForwarded::NoTarget => "there is no target (--forward)",
-    }
+        NotForwarded::Incomplete => "its sender broke off before the body was complete",
+    };
+    format!("not forwarded: {reason}")
 }
 
 /// What a delivery is called: its event type, or else its method and path.

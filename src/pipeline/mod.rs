@@ -1,19 +1,34 @@
 //! The road that every delivery takes: record, forward meanwhile, record the outcome, tell the observers.
 
+mod hold;
 mod presence;
+mod retry;
 
 use std::sync::Arc;
 
 use http::Extensions;
 use hyper::body::Incoming as AnswerBody;
 use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::hold::Hold;
 pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed};
-use crate::model::{Attempt, Delivery, Incoming, NotForwarded, Outcome, Target, Trouble, Update};
-use crate::store::{Store, StoreError};
+use crate::model::{
+    Attempt, Delivery, FailureKind, Incoming, NotForwarded, Outcome, Target, Trouble, Update,
+};
+use crate::store::{Store, StoreError, Waiting};
+
+/// How deliveries are handed over.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many are handed over at a time; further ones wait in the order of their arrival.
+    pub parallel: usize,
+    /// How often one that was not acknowledged is tried again by itself.
+    pub retries: u32,
+}
 
 /// A cloneable handle to the road.
 #[derive(Clone)]
@@ -22,11 +37,31 @@ pub struct Pipeline {
     forward: Forward,
     bus: Bus,
     presence: Presence,
+    hold: Option<Hold>,
     parallel: Arc<Semaphore>,
+    retries: u32,
+    retrying: Arc<Semaphore>,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
-/// A delivery that is recorded and was handed over.
+/// The parts that a road is made of.
+pub struct Parts {
+    /// The record.
+    pub store: Store,
+    /// The HTTP client.
+    pub forward: Forward,
+    /// Who hears of it.
+    pub bus: Bus,
+    /// Lets deliveries wait while their target is away.
+    pub hold: Option<Hold>,
+    /// What owns the deliveries under way.
+    pub tasks: TaskTracker,
+    /// Ends waiting for targets and retrying.
+    pub stop: CancellationToken,
+}
+
+/// A delivery that is recorded, and was handed over or waits.
 pub struct Delivered {
     /// The delivery with this attempt.
     pub delivery: Arc<Delivery>,
@@ -38,18 +73,39 @@ pub struct Delivered {
     pub settled: oneshot::Receiver<()>,
 }
 
+/// Where the news of a delivery goes.
+type Ready = oneshot::Sender<Result<Delivered, StoreError>>;
+
 impl Pipeline {
-    /// A road over these parts; at most `parallel` requests are handed over at a time, and further ones wait in
-    /// the order of their arrival. Deliveries under way belong to `tasks`.
-    pub fn new(
-        store: Store,
-        forward: Forward,
-        bus: Bus,
-        presence: Presence,
-        parallel: usize,
-        tasks: TaskTracker,
-    ) -> Self {
-        Self { store, forward, bus, presence, parallel: Arc::new(Semaphore::new(parallel)), tasks }
+    /// A road of these parts.
+    pub fn new(parts: Parts, settings: &Settings) -> Self {
+        let Parts { store, forward, bus, hold, tasks, stop } = parts;
+        let presence = Presence::new(forward.clone(), bus.clone(), tasks.clone(), stop.clone());
+        Self {
+            store,
+            forward,
+            bus,
+            presence,
+            hold,
+            parallel: Arc::new(Semaphore::new(settings.parallel)),
+            retries: settings.retries,
+            retrying: Arc::new(Semaphore::new(retry::MOST)),
+            tasks,
+            stop,
+        }
+    }
+
+    /// Goes on with the deliveries that wait since an earlier run.
+    pub async fn resume(&self) {
+        let Some(hold) = &self.hold else { return };
+        match hold.awaited() {
+            Ok(targets) => {
+                for target in targets {
+                    self.close(hold, &target).await;
+                }
+            }
+            Err(error) => self.report(&error),
+        }
     }
 
     /// Records a delivery and hands it to `target`.
@@ -73,43 +129,94 @@ impl Pipeline {
         incoming: Incoming,
         why: NotForwarded,
     ) -> Result<Arc<Delivery>, StoreError> {
-        let delivery = self.record(Arc::new(incoming)).await?;
-        self.bus.publish(Update::NotForwarded(Arc::clone(&delivery), why));
+        let incoming = Arc::new(Incoming { not_forwarded: Some(why), ..incoming });
+        let delivery = self.record(incoming).await?;
+        self.bus.publish(Update::NotForwarded(Arc::clone(&delivery)));
         Ok(delivery)
     }
 
-    async fn run(
-        self,
-        incoming: Incoming,
-        target: Target,
-        ready: oneshot::Sender<Result<Delivered, StoreError>>,
-    ) {
+    async fn run(self, incoming: Incoming, target: Target, ready: Ready) {
         let incoming = Arc::new(incoming);
+        if let Some(hold) = &self.hold {
+            let waiting = self.record_held(Arc::clone(&incoming), &target);
+            if let Some(held) = hold.wait_if_closed(&target, waiting).await {
+                let held = held.map(|delivery| {
+                    hold.keep(delivery.number, &incoming);
+                    Delivered::waiting(delivery)
+                });
+                // The caller may have left; the delivery waits all the same.
+                drop(ready.send(held));
+                return;
+            }
+        }
         let record = self.record(Arc::clone(&incoming));
         let hand_over = async { Ok(self.hand_over(&incoming, &target).await) };
         // Without a record there is nothing to answer with: the hand-over is given up, and the sender tries again.
-        let (recorded, handed) = match tokio::try_join!(record, hand_over) {
-            Ok(both) => both,
-            Err(error) => {
-                // The caller may have left; nobody else needs to know.
-                drop(ready.send(Err(error)));
-                return;
-            }
-        };
+        match tokio::try_join!(record, hand_over) {
+            Ok((delivery, handed)) => self.settle(incoming, delivery, target, handed, ready).await,
+            // The caller may have left; nobody else needs to know.
+            Err(error) => drop(ready.send(Err(error))),
+        }
+    }
+
+    /// Answers the caller, and puts the outcome on disk; the other way round when the answer promises more than that
+    /// the delivery is recorded.
+    async fn settle(
+        &self,
+        incoming: Arc<Incoming>,
+        recorded: Arc<Delivery>,
+        target: Target,
+        handed: Handed,
+        ready: Ready,
+    ) {
         let Handed { url, started_at, duration, outcome, extensions, rest } = handed;
-        let attempt = Attempt { number: 1, target: url, started_at, duration, outcome };
-        let delivery = Arc::new(Delivery { attempts: vec![attempt.clone()], ..(*recorded).clone() });
+        self.presence.note(&target, &outcome);
+        let attempt = Arc::new(Attempt { number: 1, target: url, started_at, duration, outcome });
+        let to_hold = self.hold.as_ref().filter(|_| is_away(&attempt.outcome));
+        let held = to_hold.is_some();
+        let delivery = Delivery { attempts: vec![Attempt::clone(&attempt)], held, ..(*recorded).clone() };
+        let delivery = Arc::new(delivery);
         let (settle, settled) = oneshot::channel();
-        drop(ready.send(Ok(Delivered { delivery: Arc::clone(&delivery), extensions, rest, settled })));
-        if let Err(error) = self.store.record_attempt(delivery.number, Arc::new(attempt)).await {
+        let delivered = Delivered { delivery: Arc::clone(&delivery), extensions, rest, settled };
+        if let Some(hold) = to_hold {
+            let waiting = Waiting::For(target.clone());
+            match self.store.record_attempt(delivery.number, attempt, waiting).await {
+                Ok(()) => {
+                    hold.keep(delivery.number, &incoming);
+                    self.bus.publish(Update::Held(Arc::clone(&delivery)));
+                    settle.send(()).ok();
+                    drop(ready.send(Ok(delivered)));
+                    self.close(hold, &target).await;
+                }
+                Err(error) => {
+                    self.report(&error);
+                    drop(ready.send(Err(error)));
+                }
+            }
+            return;
+        }
+        drop(ready.send(Ok(delivered)));
+        if let Err(error) = self.store.record_attempt(delivery.number, attempt, Waiting::AsBefore).await {
             self.report(&error);
         }
-        if let Some(attempt) = delivery.last_attempt() {
-            self.presence.note(&target, &attempt.outcome);
-        }
-        self.bus.publish(Update::Attempted(delivery));
+        self.bus.publish(Update::Attempted(Arc::clone(&delivery)));
         // Nobody waits for it unless the delivery is of our own making.
         settle.send(()).ok();
+        self.retry(incoming, delivery, target).await;
+    }
+
+    /// Lets deliveries to a target wait, and sees to it that they go on when it is back.
+    async fn close(&self, hold: &Hold, target: &Target) {
+        if !hold.close(target).await {
+            return;
+        }
+        let (this, hold, target) = (self.clone(), hold.clone(), target.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = this.stop.cancelled() => {}
+                () = hold.drain(&this, &target) => {}
+            }
+        });
     }
 
     async fn record(&self, incoming: Arc<Incoming>) -> Result<Arc<Delivery>, StoreError> {
@@ -117,6 +224,26 @@ impl Pipeline {
             Ok(number) => {
                 let delivery = Arc::new(Delivery::recorded(&incoming, number));
                 self.bus.publish(Update::Received(Arc::clone(&delivery)));
+                Ok(delivery)
+            }
+            Err(error) => {
+                self.report(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn record_held(
+        &self,
+        incoming: Arc<Incoming>,
+        target: &Target,
+    ) -> Result<Arc<Delivery>, StoreError> {
+        match self.store.record_held(Arc::clone(&incoming), target.clone()).await {
+            Ok(number) => {
+                let delivery = Delivery { held: true, ..Delivery::recorded(&incoming, number) };
+                let delivery = Arc::new(delivery);
+                self.bus.publish(Update::Received(Arc::clone(&delivery)));
+                self.bus.publish(Update::Held(Arc::clone(&delivery)));
                 Ok(delivery)
             }
             Err(error) => {
@@ -137,7 +264,29 @@ impl Pipeline {
     }
 }
 
+/// Whether nobody was there: only then is it certain that a delivery was not seen by its handler.
+fn is_away(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Answered(_) => false,
+        Outcome::Failed(failure) => match failure.kind {
+            FailureKind::Refused | FailureKind::Dns => true,
+            // Whoever resets, stalls or talks nonsense is there.
+            FailureKind::Timeout
+            | FailureKind::Reset
+            | FailureKind::Tls
+            | FailureKind::TooLarge
+            | FailureKind::Protocol => false,
+        },
+    }
+}
+
 impl Delivered {
+    fn waiting(delivery: Arc<Delivery>) -> Self {
+        // It is settled as far as it can be.
+        let (_, settled) = oneshot::channel();
+        Self { delivery, extensions: Extensions::new(), rest: None, settled }
+    }
+
     /// What came of handing it over.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.delivery.last_attempt().map(|attempt| &attempt.outcome)

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::is_away;
 use crate::bus::Bus;
 use crate::forward::Forward;
-use crate::model::{FailureKind, Outcome, Place, Target, Update};
+use crate::model::{Outcome, Place, Target, Update};
 
 /// How long to wait before the first look whether a target is back.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
@@ -27,33 +29,38 @@ struct Parts {
     bus: Bus,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Changes when some target comes back.
+    came_back: watch::Sender<()>,
 }
 
 impl Presence {
     /// Every target counts as there until it is seen not to be. Looks run in `tasks` until `stop` is cancelled.
     pub fn new(forward: Forward, bus: Bus, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self(Arc::new(Parts { down: Mutex::default(), forward, bus, tasks, stop }))
+        let came_back = watch::Sender::new(());
+        Self(Arc::new(Parts { down: Mutex::default(), forward, bus, tasks, stop, came_back }))
     }
 
     /// Takes note of what came of an attempt.
     pub fn note(&self, target: &Target, outcome: &Outcome) {
         match outcome {
             Outcome::Answered(_) => self.came_back(target),
-            Outcome::Failed(failure) => match failure.kind {
-                FailureKind::Refused | FailureKind::Dns => self.went_away(target, &failure.detail),
-                // Whoever resets, stalls or talks nonsense is there.
-                FailureKind::Timeout
-                | FailureKind::Reset
-                | FailureKind::Tls
-                | FailureKind::TooLarge
-                | FailureKind::Protocol => {}
-            },
+            Outcome::Failed(failure) if is_away(outcome) => self.went_away(target, &failure.detail),
+            Outcome::Failed(_) => {}
         }
     }
 
     /// Whether the target was not there when it was last looked at.
     pub fn is_down(&self, target: &Target) -> bool {
         self.down().contains(target.place())
+    }
+
+    /// Waits until the target is there, as far as is known.
+    pub async fn until_up(&self, target: &Target) {
+        let mut came_back = self.0.came_back.subscribe();
+        while self.is_down(target) {
+            // The sender is part of what this is a handle to.
+            drop(came_back.changed().await);
+        }
     }
 
     fn went_away(&self, target: &Target, detail: &str) {
@@ -74,6 +81,7 @@ impl Presence {
     fn came_back(&self, target: &Target) {
         if self.down().remove(target.place()) {
             self.0.bus.publish(Update::TargetUp(Arc::new(target.clone())));
+            self.0.came_back.send_replace(());
         }
     }
 

@@ -103,7 +103,16 @@ impl Road {
                 let secret = keys.secret(kind.event_type.as_ref());
                 let signature = signature::verify(kind.contract, secret, &request.headers, &request.body);
                 let (id, received_at) = (DeliveryId::new(clock), clock.now());
-                let incoming = Incoming { id, received_at, origin, replay_of, kind, signature, request };
+                let incoming = Incoming {
+                    id,
+                    received_at,
+                    origin,
+                    replay_of,
+                    kind,
+                    signature,
+                    not_forwarded: None,
+                    request,
+                };
                 let delivered = pipeline.deliver(incoming, target.clone()).await?;
                 let delivery = Delivery::clone(&delivered.delivery);
                 // Should its outcome be lost, the delivery itself is still on disk.

@@ -72,7 +72,12 @@ struct Parts {
 enum Refusal {
     TooLarge,
     TooSlow,
-    Broken,
+}
+
+/// A body, as far as it came.
+struct ReadBody {
+    bytes: Bytes,
+    is_complete: bool,
 }
 
 impl Ingress {
@@ -98,6 +103,8 @@ impl Parts {
         let (parts, body) = request.into_parts();
         let body = read_body(body, self.settings.max_body);
         let body = timeout(BODY_TIME, body).await.map_err(|_elapsed| Refusal::TooSlow)??;
+        let not_forwarded = (!body.is_complete).then_some(NotForwarded::Incomplete);
+        let body = body.bytes;
         headers.drop_hop_by_hop();
         let provenance = Provenance::take(&self.settings.token, &mut headers);
         let ours = provenance.is_some();
@@ -113,15 +120,16 @@ impl Parts {
         };
         let request =
             Request { method: parts.method.to_string(), path: wire_path(&parts.uri), headers, body };
-        Ok((Incoming { id, received_at, origin, replay_of, kind, signature, request }, ours))
+        Ok((Incoming { id, received_at, origin, replay_of, kind, signature, not_forwarded, request }, ours))
     }
 
     async fn hand_on(&self, incoming: Incoming, ours: bool) -> Response<Body> {
         let (id, verdict) = (incoming.id.clone(), incoming.signature);
-        let taken = if self.settings.verify == Verify::Strict && verdict != Verdict::Valid {
-            self.router.record_only(incoming, NotForwarded::Unverified).await
-        } else {
-            self.router.deliver(incoming).await
+        let unverified = self.settings.verify == Verify::Strict && verdict != Verdict::Valid;
+        let not_forwarded = incoming.not_forwarded.or(unverified.then_some(NotForwarded::Unverified));
+        let taken = match not_forwarded {
+            Some(why) => self.router.record_only(incoming, why).await,
+            None => self.router.deliver(incoming).await,
         };
         match taken {
             Ok(Taken::Delivered(mut delivered)) => {
@@ -139,9 +147,6 @@ impl Parts {
     fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         match refusal {
             Refusal::TooSlow => report(StatusCode::REQUEST_TIMEOUT, None, "body", "the body came too slowly"),
-            Refusal::Broken => {
-                report(StatusCode::BAD_REQUEST, None, "body", "the body ended before it was complete")
-            }
             Refusal::TooLarge => {
                 let message =
                     format!("a body over the limit of {} bytes was refused", self.settings.max_body);
@@ -163,6 +168,9 @@ fn recorded_only(id: &DeliveryId, why: NotForwarded, verdict: Verdict) -> Respon
         NotForwarded::Filtered => acknowledge(id, "recorded; nothing subscribes to this event type"),
         NotForwarded::Disabled => acknowledge(id, "recorded; its endpoint is disabled"),
         NotForwarded::NoTarget => acknowledge(id, "recorded; there is no target to forward to"),
+        NotForwarded::Incomplete => {
+            report(StatusCode::BAD_REQUEST, Some(id), "body", "the body ended before it was complete")
+        }
     }
 }
 
@@ -172,15 +180,20 @@ fn wire_path(uri: &Uri) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{}", path.trim_start_matches('*')) }
 }
 
-async fn read_body(mut body: WireBody, limit: usize) -> Result<Bytes, Refusal> {
+async fn read_body(mut body: WireBody, limit: usize) -> Result<ReadBody, Refusal> {
     let announced = body.size_hint().lower();
     if announced > limit as u64 {
         return Err(Refusal::TooLarge);
     }
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();
+    let mut is_complete = true;
     while let Some(frame) = timeout(BODY_SILENCE, body.frame()).await.map_err(|_elapsed| Refusal::TooSlow)? {
-        let Ok(data) = frame.map_err(|_broken| Refusal::Broken)?.into_data() else { continue };
+        let Ok(frame) = frame else {
+            is_complete = false;
+            break;
+        };
+        let Ok(data) = frame.into_data() else { continue };
         if whole.len() + first.len() + data.len() > limit {
             return Err(Refusal::TooLarge);
         }
@@ -195,15 +208,19 @@ async fn read_body(mut body: WireBody, limit: usize) -> Result<Bytes, Refusal> {
         }
         whole.extend_from_slice(&data);
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+    let bytes = if whole.is_empty() { first } else { whole.freeze() };
+    Ok(ReadBody { bytes, is_complete })
 }
 
 /// The handler's answer for the sender, or why there is none.
 fn relay(id: &DeliveryId, delivered: Delivered) -> Response<Body> {
+    if delivered.delivery.held {
+        return held(id);
+    }
     match delivered.outcome().cloned() {
         Some(Outcome::Answered(answer)) => pass_on(id, answer, delivered),
         Some(Outcome::Failed(failure)) => undelivered(id, &failure),
-        None => acknowledge(id, "recorded"),
+        None => held(id),
     }
 }
 
@@ -258,6 +275,13 @@ fn unrecorded(error: &StoreError) -> Response<Body> {
     let mut response = report(StatusCode::SERVICE_UNAVAILABLE, None, "store", &error.to_string());
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
+}
+
+/// The delivery is safe, and the handler gets it later: the sender need not try again.
+fn held(id: &DeliveryId) -> Response<Body> {
+    let message = "recorded; it is sent on when the handler is back";
+    let body = json!({ "status": "held", "message": message, "delivery": id.as_str() });
+    answer(StatusCode::ACCEPTED, Some(id), &body)
 }
 
 fn acknowledge(id: &DeliveryId, message: &str) -> Response<Body> {

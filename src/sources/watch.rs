@@ -140,6 +140,7 @@ impl Watch {
             replay_of: None,
             kind,
             signature: Verdict::Valid,
+            not_forwarded: None,
             request,
         }))
     }

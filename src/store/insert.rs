@@ -4,14 +4,17 @@ use bytes::Bytes;
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::row;
+use super::writer::Waiting;
 use crate::contract;
-use crate::model::{Attempt, Contract, EventType, Headers, Incoming, Outcome};
+use crate::model::{Attempt, Contract, EventType, Headers, Incoming, NotForwarded, Outcome};
 
 /// The statements of one transaction, prepared once for the connection.
 pub(super) struct Inserts<'c> {
     connection: &'c Connection,
     delivery: CachedStatement<'c>,
     attempt: CachedStatement<'c>,
+    hold: CachedStatement<'c>,
+    release: CachedStatement<'c>,
 }
 
 impl<'c> Inserts<'c> {
@@ -20,9 +23,11 @@ impl<'c> Inserts<'c> {
             connection,
             delivery: connection.prepare_cached(
                 "INSERT INTO deliveries (id, received_at, origin, replay_of, contract, event_type, wire_event,
-                     signature, method, path, headers, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                     signature, not_forwarded, method, path, headers, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?,
+            hold: connection.prepare_cached("INSERT OR REPLACE INTO held (delivery, target) VALUES (?1, ?2)")?,
+            release: connection.prepare_cached("DELETE FROM held WHERE delivery = ?1")?,
             attempt: connection.prepare_cached(
                 "INSERT INTO attempts (delivery, number, target, started_at, duration_us, acknowledged, status,
                      error, detail, cut, headers, body)
@@ -43,12 +48,22 @@ impl<'c> Inserts<'c> {
             kind.event_type.as_ref().map(EventType::as_str),
             kind.wire_event,
             incoming.signature.as_str(),
+            incoming.not_forwarded.map(NotForwarded::as_str),
             request.method,
             request.path,
             &contract::mask(&request.headers).to_block()[..],
             &request.body[..],
         ])?;
         Ok(self.connection.last_insert_rowid())
+    }
+
+    /// Lets a delivery wait for its target, or wait no more.
+    pub(super) fn waiting(&mut self, delivery: i64, waiting: &Waiting) -> rusqlite::Result<()> {
+        match waiting {
+            Waiting::AsBefore => Ok(()),
+            Waiting::For(target) => self.hold.execute(params![delivery, target.to_string()]).map(drop),
+            Waiting::NoMore => self.release.execute([delivery]).map(drop),
+        }
     }
 
     /// Puts an attempt in.

@@ -25,8 +25,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use error::StoreError;
 pub use query::{Query, Recorded, Selector};
 pub use reader::Reader;
+pub use writer::Waiting;
 
-use crate::model::{Attempt, Incoming};
+use crate::model::{Attempt, Incoming, Target};
 use writer::{Command, Job, Writer};
 
 /// How many jobs may wait for the thread; whoever brings one more waits for room.
@@ -58,14 +59,24 @@ impl Store {
     ///
     /// An error means that the caller must not acknowledge the request. Whoever stops waiting may find it recorded.
     pub async fn record(&self, incoming: Arc<Incoming>) -> Result<i64, StoreError> {
-        self.write(Job::Delivery(incoming)).await
+        self.write(Job::Delivery(incoming, Waiting::AsBefore)).await
     }
 
-    /// Records an attempt at the delivery of that number, once it is on disk.
+    /// Like [`record`](Self::record), for a delivery that waits for `target` to come back.
+    pub async fn record_held(&self, incoming: Arc<Incoming>, target: Target) -> Result<i64, StoreError> {
+        self.write(Job::Delivery(incoming, Waiting::For(target))).await
+    }
+
+    /// Records an attempt at the delivery of that number, and whether that one waits now, once it is on disk.
     ///
     /// An attempt of the same number, recorded before, is an error and stays as it is.
-    pub async fn record_attempt(&self, delivery: i64, attempt: Arc<Attempt>) -> Result<(), StoreError> {
-        self.write(Job::Attempt(delivery, attempt)).await.map(drop)
+    pub async fn record_attempt(
+        &self,
+        delivery: i64,
+        attempt: Arc<Attempt>,
+        waiting: Waiting,
+    ) -> Result<(), StoreError> {
+        self.write(Job::Attempt(delivery, attempt, waiting)).await.map(drop)
     }
 
     /// Writes what is waiting, ends the thread and waits for that; other clones get [`StoreError::Closed`] from then

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
 
 use super::search::Search;
 use super::select::{self, Select};
@@ -57,8 +57,24 @@ impl Reader {
     pub fn find(&self, selector: &Selector) -> Result<Option<Recorded>, StoreError> {
         self.at_one_moment(|| {
             let Some((mut delivery, request)) = self.delivery(selector)? else { return Ok(None) };
-            delivery.attempts = self.attempts(delivery.number, Answers::Whole)?;
+            delivery.attempts = attempts(&mut self.attempts(Answers::Whole)?, delivery.number)?;
             Ok(Some(Recorded { delivery, request }))
+        })
+    }
+
+    /// The targets that deliveries wait for.
+    pub fn awaited(&self) -> Result<Vec<String>, StoreError> {
+        self.at_one_moment(|| {
+            let mut statement = self.connection.prepare_cached("SELECT DISTINCT target FROM held")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })
+    }
+
+    /// The number of the oldest delivery that waits for `target`.
+    pub fn first_held(&self, target: &str) -> Result<Option<i64>, StoreError> {
+        self.at_one_moment(|| {
+            let text = "SELECT delivery FROM held WHERE target = ?1 ORDER BY delivery LIMIT 1";
+            self.connection.prepare_cached(text)?.query_row([target], |row| row.get(0)).optional()
         })
     }
 
@@ -75,6 +91,7 @@ impl Reader {
             Some(text) => Some(Search::new(&self.connection, text)?),
             None => None,
         };
+        let mut outlines = self.attempts(Answers::Outlined)?;
         let mut statement = self.connection.prepare_cached(&select.text)?;
         let mut rows = statement.query(params_from_iter(&select.values))?;
         let mut page = Vec::new();
@@ -87,7 +104,7 @@ impl Reader {
                 continue;
             }
             let mut delivery = row::delivery(row)?;
-            delivery.attempts = self.attempts(delivery.number, Answers::Outlined)?;
+            delivery.attempts = attempts(&mut outlines, delivery.number)?;
             page.push(delivery);
         }
         Ok(page)
@@ -107,16 +124,19 @@ impl Reader {
         self.connection.prepare_cached(&text)?.query_row([value], whole).optional()
     }
 
-    fn attempts(&self, delivery: i64, answers: Answers) -> rusqlite::Result<Vec<Attempt>> {
+    /// The statement for the attempts of one delivery.
+    fn attempts(&self, answers: Answers) -> rusqlite::Result<CachedStatement<'_>> {
         let answers = match answers {
             Answers::Whole => "headers, body",
             Answers::Outlined => "x'' AS headers, x'' AS body",
         };
-        let text = format!(
-            "SELECT {}, {answers} FROM attempts WHERE delivery = ?1 ORDER BY number",
-            select::ATTEMPT
-        );
-        let mut statement = self.connection.prepare_cached(&text)?;
-        statement.query_map([delivery], row::attempt)?.collect()
+        let columns = select::ATTEMPT;
+        self.connection.prepare_cached(&format!(
+            "SELECT {columns}, {answers} FROM attempts WHERE delivery = ?1 ORDER BY number"
+        ))
     }
+}
+
+fn attempts(statement: &mut CachedStatement<'_>, delivery: i64) -> rusqlite::Result<Vec<Attempt>> {
+    statement.query_map([delivery], row::attempt)?.collect()
 }

@@ -10,8 +10,8 @@ use rusqlite::Row;
 use rusqlite::types::{FromSqlError, FromSqlResult, ValueRef};
 
 use crate::model::{
-    Answer, Attempt, Contract, Delivery, DeliveryId, Failure, FailureKind, Headers, Kind, Origin, Outcome,
-    Request, Verdict,
+    Answer, Attempt, Contract, Delivery, DeliveryId, Failure, FailureKind, Headers, Kind, NotForwarded,
+    Origin, Outcome, Request, Verdict,
 };
 
 /// An id as it stands in a row: its 16 bytes, which sort by time as the text does.
@@ -44,6 +44,10 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         method: row.get("method")?,
         path: row.get("path")?,
         body_bytes: read(row, "body_bytes", unsigned)?,
+        not_forwarded: read(row, "not_forwarded", |value| {
+            optional(value, |value| named(value, NotForwarded::from_name))
+        })?,
+        held: row.get("held")?,
         attempts: Vec::new(),
     })
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::StoreError;
 use super::file::{self, Identity};
 use super::insert::Inserts;
-use crate::model::{Attempt, Incoming, Outcome};
+use crate::model::{Attempt, Incoming, Outcome, Target};
 
 /// How many jobs go into one transaction at most.
 const BATCH_JOBS: usize = 256;
@@ -30,9 +30,20 @@ const LONG_LOG_PAGES: i64 = 2048;
 #[derive(Debug)]
 pub(super) enum Job {
     /// A delivery, answered with its number.
-    Delivery(Arc<Incoming>),
+    Delivery(Arc<Incoming>, Waiting),
     /// An attempt at the delivery of that number, answered with it.
-    Attempt(i64, Arc<Attempt>),
+    Attempt(i64, Arc<Attempt>, Waiting),
+}
+
+/// Whether a delivery waits for its target to come back.
+#[derive(Debug)]
+pub enum Waiting {
+    /// As it was.
+    AsBefore,
+    /// It waits for this one.
+    For(Target),
+    /// It does not wait any more.
+    NoMore,
 }
 
 /// Where the outcome of a job goes.
@@ -75,8 +86,8 @@ impl Job {
     /// The size of its bodies.
     fn bytes(&self) -> usize {
         match self {
-            Self::Delivery(incoming) => incoming.request.body.len(),
-            Self::Attempt(_, attempt) => match &attempt.outcome {
+            Self::Delivery(incoming, _) => incoming.request.body.len(),
+            Self::Attempt(_, attempt, _) => match &attempt.outcome {
                 Outcome::Answered(answer) => answer.body.len(),
                 Outcome::Failed(_) => 0,
             },
@@ -84,10 +95,15 @@ impl Job {
     }
 
     fn put(&self, inserts: &mut Inserts<'_>) -> rusqlite::Result<i64> {
-        match self {
-            Self::Delivery(incoming) => inserts.delivery(incoming),
-            Self::Attempt(delivery, attempt) => inserts.attempt(*delivery, attempt).map(|()| *delivery),
-        }
+        let (delivery, waiting) = match self {
+            Self::Delivery(incoming, waiting) => (inserts.delivery(incoming)?, waiting),
+            Self::Attempt(delivery, attempt, waiting) => {
+                inserts.attempt(*delivery, attempt)?;
+                (*delivery, waiting)
+            }
+        };
+        inserts.waiting(delivery, waiting)?;
+        Ok(delivery)
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::{Query, Reader, Recorded, Selector, Store};
+use super::{Query, Reader, Recorded, Selector, Store, Waiting};
 use crate::model::{
     Answer, Attempt, Clock, Delivery, DeliveryId, Failure, FailureKind, Headers, Incoming, Kind, Origin,
     Outcome, Request, Verdict,
@@ -37,6 +37,7 @@ fn incoming(clock: &Clock) -> Incoming {
         replay_of: None,
         kind: Kind::default(),
         signature: Verdict::Unchecked,
+        not_forwarded: None,
         request: Request {
             method: "POST".to_owned(),
             path: "/hook".to_owned(),
@@ -73,7 +74,7 @@ async fn record(store: &Store, incoming: &Incoming) -> i64 {
 }
 
 async fn record_attempt(store: &Store, delivery: i64, attempt: Attempt) {
-    store.record_attempt(delivery, Arc::new(attempt)).await.unwrap();
+    store.record_attempt(delivery, Arc::new(attempt), Waiting::AsBefore).await.unwrap();
 }
 
 fn reader(folder: &Path) -> Reader {

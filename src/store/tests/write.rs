@@ -28,6 +28,7 @@ fn whole_incoming(clock: &Clock) -> Incoming {
             wire_event: Some("bot.completed".to_owned()),
         },
         signature: Verdict::Invalid,
+        not_forwarded: None,
         request: Request {
             method: "PATCH".to_owned(),
             path: "/a%20b?x=1&y=\u{e9}\0".to_owned(),
@@ -140,7 +141,7 @@ async fn what_cannot_be_written_fails_alone() {
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 46);
     assert_eq!(all(folder.path()).len(), 46);
     record_attempt(&store, 1, answered(1, 200)).await;
-    let again = store.record_attempt(1, Arc::new(refused(1))).await;
+    let again = store.record_attempt(1, Arc::new(refused(1)), Waiting::AsBefore).await;
     assert!(matches!(again, Err(StoreError::Other { .. })), "{again:?}");
     assert!(find(folder.path(), 1).delivery.attempts[0].outcome.is_acknowledged());
 }

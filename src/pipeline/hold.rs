@@ -1,0 +1,160 @@
+//! `--hold`: deliveries wait while their target is away, and go on in order when it is back.
+//!
+//! The record is the queue: what waits survives the end of this process. Only what was never recorded, credentials in
+//! headers, is kept in memory, as far as there is room, so that a held delivery goes on as it came.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::RwLock;
+
+use super::Pipeline;
+use crate::model::{Attempt, Delivery, Incoming, Target, Update};
+use crate::store::{Reader, Recorded, Selector, StoreError, Waiting};
+
+/// How many requests are kept in memory beside the record.
+const MOST_KEPT: usize = 1000;
+
+/// The largest body of a request that is kept in memory, in bytes.
+const LARGEST_KEPT: usize = 64 * 1024;
+
+/// How long to wait when the record cannot be read or a delivery did not go through.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A cloneable handle to what waits.
+#[derive(Clone)]
+pub struct Hold(Arc<Parts>);
+
+struct Parts {
+    folder: PathBuf,
+    /// Targets for which deliveries wait. Whoever lets one wait holds the lock for reading until it is recorded, so
+    /// that the end of the queue is not missed.
+    closed: RwLock<HashSet<String>>,
+    kept: Mutex<HashMap<i64, Arc<Incoming>>>,
+}
+
+/// What became of a delivery that had its turn.
+enum Turn {
+    /// It went through, to whatever answer.
+    Taken,
+    /// Its target is away again.
+    Away,
+}
+
+impl Hold {
+    /// Nothing waits yet; the record is in `folder`.
+    pub fn new(folder: PathBuf) -> Self {
+        Self(Arc::new(Parts { folder, closed: RwLock::default(), kept: Mutex::default() }))
+    }
+
+    /// Whether deliveries to `target` must wait. If so, `record` is done before the queue can be found empty.
+    pub async fn wait_if_closed<T>(
+        &self,
+        target: &Target,
+        record: impl Future<Output = Result<T, StoreError>>,
+    ) -> Option<Result<T, StoreError>> {
+        let closed = self.0.closed.read().await;
+        if closed.contains(&target.to_string()) { Some(record.await) } else { None }
+    }
+
+    /// Lets deliveries to `target` wait from now on; whether they did not do so before.
+    pub async fn close(&self, target: &Target) -> bool {
+        self.0.closed.write().await.insert(target.to_string())
+    }
+
+    /// Keeps a request in memory beside the record.
+    pub fn keep(&self, number: i64, incoming: &Arc<Incoming>) {
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < MOST_KEPT && incoming.request.body.len() <= LARGEST_KEPT {
+            kept.insert(number, Arc::clone(incoming));
+        }
+    }
+
+    /// The targets for which deliveries wait since an earlier run.
+    pub fn awaited(&self) -> Result<Vec<Target>, StoreError> {
+        let Some(reader) = Reader::open(&self.0.folder)? else { return Ok(Vec::new()) };
+        Ok(reader.awaited()?.iter().filter_map(|target| target.parse().ok()).collect())
+    }
+
+    /// Sends on what waits for `target`, in order, each time that it is there, until nothing waits.
+    pub async fn drain(&self, pipeline: &Pipeline, target: &Target) {
+        loop {
+            pipeline.presence.until_up(target).await;
+            match self.next(target).await {
+                Ok(Some(recorded)) => {
+                    if let Turn::Away = self.take_turn(pipeline, target, recorded).await {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+                Ok(None) => {
+                    let mut closed = self.0.closed.write().await;
+                    // One may have come while nobody held the lock.
+                    if matches!(self.next(target).await, Ok(None)) {
+                        closed.remove(&target.to_string());
+                        return;
+                    }
+                }
+                Err(error) => {
+                    pipeline.report(&error);
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn take_turn(&self, pipeline: &Pipeline, target: &Target, recorded: Recorded) -> Turn {
+        let Recorded { delivery, request } = recorded;
+        let request = self.kept(delivery.number).map_or(request, |incoming| incoming.request.clone());
+        let handed = pipeline.forward.send(target, &request).await;
+        let number = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let attempt = Attempt {
+            number,
+            target: handed.url,
+            started_at: handed.started_at,
+            duration: handed.duration,
+            outcome: handed.outcome,
+        };
+        pipeline.presence.note(target, &attempt.outcome);
+        let away = super::is_away(&attempt.outcome);
+        let waiting = if away { Waiting::AsBefore } else { Waiting::NoMore };
+        if let Err(error) =
+            pipeline.store.record_attempt(delivery.number, Arc::new(attempt.clone()), waiting).await
+        {
+            // It still waits, and has its turn again: better twice than never.
+            pipeline.report(&error);
+            return Turn::Away;
+        }
+        if away {
+            return Turn::Away;
+        }
+        self.forget(delivery.number);
+        let mut attempts = delivery.attempts.clone();
+        attempts.push(attempt);
+        pipeline.bus.publish(Update::Attempted(Arc::new(Delivery { attempts, held: false, ..delivery })));
+        Turn::Taken
+    }
+
+    /// The oldest that waits.
+    async fn next(&self, target: &Target) -> Result<Option<Recorded>, StoreError> {
+        let (folder, target) = (self.0.folder.clone(), target.to_string());
+        let read = move || {
+            let Some(reader) = Reader::open(&folder)? else { return Ok(None) };
+            match reader.first_held(&target)? {
+                Some(number) => reader.find(&Selector::Number(number)),
+                None => Ok(None),
+            }
+        };
+        // The thread cannot have panicked: nothing in there does.
+        tokio::task::spawn_blocking(read).await.unwrap_or(Ok(None))
+    }
+
+    fn kept(&self, number: i64) -> Option<Arc<Incoming>> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    fn forget(&self, number: i64) {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+}

@@ -1,0 +1,77 @@
+//! `--retry N`: what was not acknowledged is tried again by itself, with longer and longer pauses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Pipeline;
+use crate::model::{Attempt, Delivery, Incoming, Target, Update};
+use crate::store::Waiting;
+
+/// How many deliveries may wait for a retry at a time: each is in memory with its body.
+pub const MOST: usize = 256;
+
+/// The first pause; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+impl Pipeline {
+    /// Tries a delivery again until it is acknowledged or the number of retries is used up.
+    pub(super) async fn retry(&self, incoming: Arc<Incoming>, delivery: Arc<Delivery>, target: Target) {
+        let acknowledged =
+            |delivery: &Delivery| delivery.last_attempt().is_some_and(|last| last.outcome.is_acknowledged());
+        if self.retries == 0 || acknowledged(&delivery) {
+            return;
+        }
+        // With too many waiting already, this one is left to `replay --failed`.
+        let Ok(_slot) = self.retrying.try_acquire() else { return };
+        let mut delivery = delivery;
+        for retry in 1..=self.retries {
+            let pause = pause(retry);
+            self.bus.publish(Update::Retry(Arc::clone(&delivery), pause));
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let handed = self.hand_over(&incoming, &target).await;
+            self.presence.note(&target, &handed.outcome);
+            let attempt = Attempt {
+                number: retry.saturating_add(1),
+                target: handed.url,
+                started_at: handed.started_at,
+                duration: handed.duration,
+                outcome: handed.outcome,
+            };
+            let mut attempts = delivery.attempts.clone();
+            attempts.push(attempt.clone());
+            delivery = Arc::new(Delivery { attempts, ..Delivery::clone(&delivery) });
+            let recorded =
+                self.store.record_attempt(delivery.number, Arc::new(attempt), Waiting::AsBefore).await;
+            if let Err(error) = recorded {
+                self.report(&error);
+            }
+            self.bus.publish(Update::Attempted(Arc::clone(&delivery)));
+            if acknowledged(&delivery) {
+                return;
+            }
+        }
+    }
+}
+
+/// The pause before the n-th retry.
+fn pause(retry: u32) -> Duration {
+    let factor = 1_u32.checked_shl(retry.saturating_sub(1)).unwrap_or(u32::MAX);
+    FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        let seconds: Vec<u64> = [1, 2, 3, 6, 7, 40].map(|retry| pause(retry).as_secs()).to_vec();
+        assert_eq!(seconds, [1, 2, 4, 32, 60, 60]);
+    }
+}
