@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -23,6 +24,31 @@ pub enum Connection {
     Tls(Box<TlsStream<TcpStream>>),
     /// A Unix socket.
     Unix(UnixStream),
+}
+
+impl Connection {
+    /// A second handle to the socket, to ask the operating system how it stands.
+    pub fn probe(&self) -> Option<Probe> {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+            Self::Unix(_) => return None,
+        };
+        // Without one the connection is trusted, as Unix sockets are.
+        tcp.as_fd().try_clone_to_owned().ok().map(|socket| Probe(socket.into()))
+    }
+}
+
+/// Tells whether the other side has said anything, or closed, since it was last read: the kernel knows before the
+/// task that drives the connection has had its turn.
+pub struct Probe(std::net::TcpStream);
+
+impl Probe {
+    /// Whether the connection is open and nothing waits to be read.
+    pub fn is_quiet(&self) -> bool {
+        // The socket does not block.
+        self.0.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 /// The way to open connections; the TLS settings are made when they are first needed, since reading the

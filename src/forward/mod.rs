@@ -55,14 +55,22 @@ pub struct Handed {
     /// What the wire said beyond status, headers and body: the reason phrase, the case of header names.
     pub extensions: Extensions,
     /// The rest of an answer that is longer than what is kept.
-    pub rest: Option<AnswerBody>,
+    pub rest: Option<Rest>,
+}
+
+/// What is passed on of an answer but not kept.
+pub struct Rest {
+    /// What was read already.
+    pub read: Bytes,
+    /// What is still to come.
+    pub to_come: AnswerBody,
 }
 
 /// An answer with what is not recorded of it.
 struct Received {
     answer: Answer,
     extensions: Extensions,
-    rest: Option<AnswerBody>,
+    rest: Option<Rest>,
 }
 
 impl Forward {
@@ -151,9 +159,15 @@ impl Forward {
             self.pool.give_back(target, lease);
         }
         let mut headers = Headers::from(&parts.headers);
+        if headers.get("transfer-encoding").is_some() {
+            // The chunks say how long the answer is (RFC 9112 §6.3): a length beside them would mislead the sender.
+            headers.retain(|name, _| !name.eq_ignore_ascii_case(b"content-length"));
+        }
         headers.drop_hop_by_hop();
-        let answer = Answer { status: parts.status.as_u16(), headers, body: kept.into_bytes(), cut };
-        Ok(Received { answer, extensions: parts.extensions, rest: cut.then_some(body) })
+        let mut kept = kept.into_bytes();
+        let rest = cut.then(|| Rest { read: kept.split_off(KEPT_ANSWER_BYTES), to_come: body });
+        let answer = Answer { status: parts.status.as_u16(), headers, body: kept, cut };
+        Ok(Received { answer, extensions: parts.extensions, rest })
     }
 }
 

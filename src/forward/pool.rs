@@ -1,6 +1,6 @@
 //! Connections to targets, kept for the next request for a moment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
-use super::dial::{Dialer, Trust};
+use super::dial::{Dialer, Probe, Trust};
 use super::exact_head::{ExactHead, NextHead};
 use crate::model::{Clock, Failure, FailureKind, Place, Target, Tick};
 
@@ -32,6 +32,8 @@ pub struct Lease {
     pub head: NextHead,
     /// Whether it has served a request before.
     pub reused: bool,
+    /// Asks whether it is still good.
+    probe: Option<Probe>,
 }
 
 /// A cloneable handle to the connections.
@@ -44,7 +46,7 @@ pub struct Pool {
 }
 
 /// The connections to each address, each with the time since when it is idle, the newest last.
-type Idle = HashMap<Place, Vec<(Lease, Tick)>>;
+type Idle = HashMap<Place, VecDeque<(Lease, Tick)>>;
 
 impl Pool {
     /// An empty pool; the tasks that drive its connections belong to `tasks`.
@@ -55,7 +57,8 @@ impl Pool {
     /// A connection to `target`: the one used last, when it is still good, or a new one.
     pub async fn lease(&self, target: &Target) -> Result<Lease, Failure> {
         while let Some((mut lease, since)) = self.pop(target) {
-            if since.elapsed() < IDLE_TIME && lease.sender.ready().await.is_ok() {
+            let quiet = lease.probe.as_ref().is_none_or(Probe::is_quiet);
+            if since.elapsed() < IDLE_TIME && quiet && lease.sender.ready().await.is_ok() {
                 return Ok(lease);
             }
         }
@@ -64,7 +67,9 @@ impl Pool {
 
     /// A new connection to `target`.
     pub async fn open(&self, target: &Target) -> Result<Lease, Failure> {
-        let (io, head) = ExactHead::new(self.dialer.dial(target).await?);
+        let connection = self.dialer.dial(target).await?;
+        let probe = connection.probe();
+        let (io, head) = ExactHead::new(connection);
         let handshake = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(ANSWER_BUFFER)
@@ -76,7 +81,7 @@ impl Pool {
         })?;
         // Its error reaches whoever waits for the answer, through the sender.
         self.tasks.spawn(async move { drop(connection.await) });
-        Ok(Lease { sender, head, reused: false })
+        Ok(Lease { sender, head, reused: false, probe })
     }
 
     /// Whether a connection can be opened; it is closed at once.
@@ -89,13 +94,16 @@ impl Pool {
         let now = self.clock.tick();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.entry(target.place().clone()).or_default();
-        if connections.len() >= MOST_IDLE {
-            connections.remove(0);
+        // The oldest come first: those that nobody took in time are closed here.
+        while connections.len() >= MOST_IDLE
+            || connections.front().is_some_and(|(_, since)| since.elapsed() >= IDLE_TIME)
+        {
+            connections.pop_front();
         }
-        connections.push((Lease { reused: true, ..lease }, now));
+        connections.push_back((Lease { reused: true, ..lease }, now));
     }
 
     fn pop(&self, target: &Target) -> Option<(Lease, Tick)> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(target.place())?.pop()
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(target.place())?.pop_back()
     }
 }

@@ -76,8 +76,8 @@ mod tests {
         ] {
             let parsed: EventFilter = filter.parse().unwrap();
             let matches = |name: &&str| parsed.matches(Some(&name.parse().unwrap()));
-            assert!(chosen.iter().all(|name| matches(name)), "{filter}");
-            assert!(!not_chosen.iter().any(|name| matches(name)), "{filter}");
+            assert!(chosen.iter().all(matches), "{filter}");
+            assert!(!not_chosen.iter().any(matches), "{filter}");
         }
         assert!(EventFilter::default().matches(None));
         assert!("*".parse::<EventFilter>().unwrap().matches(None));

@@ -7,7 +7,6 @@ mod retry;
 use std::sync::Arc;
 
 use http::Extensions;
-use hyper::body::Incoming as AnswerBody;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +14,7 @@ use tokio_util::task::TaskTracker;
 pub use self::hold::Hold;
 pub use self::presence::Presence;
 use crate::bus::Bus;
-use crate::forward::{Forward, Handed};
+use crate::forward::{Forward, Handed, Rest};
 use crate::model::{
     Attempt, Delivery, FailureKind, Incoming, NotForwarded, Outcome, Target, Trouble, Update,
 };
@@ -68,7 +67,7 @@ pub struct Delivered {
     /// What the wire said beyond status, headers and body.
     pub extensions: Extensions,
     /// The rest of an answer that is longer than what is kept.
-    pub rest: Option<AnswerBody>,
+    pub rest: Option<Rest>,
     /// Resolves when the outcome is on disk as well.
     pub settled: oneshot::Receiver<()>,
 }

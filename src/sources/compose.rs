@@ -74,7 +74,11 @@ pub fn signed_again(recorded: &Request, signing: &Signing, body: Bytes) -> Resul
         if !signature::is_signature_header(name) {
             headers.push(name.clone(), value.clone());
         } else if !std::mem::replace(&mut placed, true) {
-            fresh.iter().for_each(|(name, value)| headers.push(name.clone(), value.clone()));
+            fresh.iter().for_each(|(fresh, value)| {
+                // Its name stays in the case in which it came.
+                let name = if fresh.eq_ignore_ascii_case(name) { name } else { fresh };
+                headers.push(name.clone(), value.clone());
+            });
         }
     }
     if !placed {

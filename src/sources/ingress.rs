@@ -17,6 +17,7 @@ use super::provenance::{DELIVERY, Provenance};
 use super::routing::{Router, Taken};
 use crate::bus::Bus;
 use crate::contract::{WireNames, recognise};
+use crate::forward::Rest;
 use crate::model::{
     Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Request,
     Secret, Trouble, Update, Verdict,
@@ -68,6 +69,10 @@ struct Parts {
     clock: Clock,
 }
 
+/// How much of a body over the limit is read and thrown away, and for how long at the most.
+const MOST_DISCARDED: usize = 256 * 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
 /// A request that is answered without becoming a delivery.
 enum Refusal {
     TooLarge,
@@ -100,9 +105,16 @@ impl Parts {
     async fn read(&self, arrived: Arrived) -> Result<(Incoming, bool), Refusal> {
         let (received_at, id) = (self.clock.now(), DeliveryId::new(&self.clock));
         let Arrived { request, mut headers } = arrived;
-        let (parts, body) = request.into_parts();
-        let body = read_body(body, self.settings.max_body);
-        let body = timeout(BODY_TIME, body).await.map_err(|_elapsed| Refusal::TooSlow)??;
+        let (parts, mut body) = request.into_parts();
+        let read = timeout(BODY_TIME, read_body(&mut body, self.settings.max_body)).await;
+        let body = match read.map_err(|_elapsed| Refusal::TooSlow)? {
+            // Whoever asks first is told before it sends anything.
+            Err(Refusal::TooLarge) if headers.get("expect").is_none() => {
+                discard(body).await;
+                return Err(Refusal::TooLarge);
+            }
+            read => read?,
+        };
         let not_forwarded = (!body.is_complete).then_some(NotForwarded::Incomplete);
         let body = body.bytes;
         headers.drop_hop_by_hop();
@@ -180,7 +192,7 @@ fn wire_path(uri: &Uri) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{}", path.trim_start_matches('*')) }
 }
 
-async fn read_body(mut body: WireBody, limit: usize) -> Result<ReadBody, Refusal> {
+async fn read_body(body: &mut WireBody, limit: usize) -> Result<ReadBody, Refusal> {
     let announced = body.size_hint().lower();
     if announced > limit as u64 {
         return Err(Refusal::TooLarge);
@@ -210,6 +222,20 @@ async fn read_body(mut body: WireBody, limit: usize) -> Result<ReadBody, Refusal
     }
     let bytes = if whole.is_empty() { first } else { whole.freeze() };
     Ok(ReadBody { bytes, is_complete })
+}
+
+/// Reads on for a while, so that a sender that writes its whole body first is not cut off in the middle of it and
+/// gets to read why it was refused.
+async fn discard(mut body: WireBody) {
+    let all = async {
+        let mut left = MOST_DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await
+            && left > 0
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    drop(timeout(DISCARD_TIME, all).await);
 }
 
 /// The handler's answer for the sender, or why there is none.
@@ -244,7 +270,7 @@ fn pass_on(id: &DeliveryId, answer: Answer, delivered: Delivered) -> Response<Bo
 /// A body of what was read already and what is still to come.
 struct Behind {
     first: Bytes,
-    rest: WireBody,
+    rest: Rest,
 }
 
 impl hyper::body::Body for Behind {
@@ -255,10 +281,11 @@ impl hyper::body::Body for Behind {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.first.is_empty() {
-            return Pin::new(&mut self.rest).poll_frame(cx);
+        let Self { first, rest } = &mut *self;
+        match [first, &mut rest.read].into_iter().find(|read| !read.is_empty()) {
+            Some(read) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(read))))),
+            None => Pin::new(&mut rest.to_come).poll_frame(cx),
         }
-        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))))
     }
 }
 

@@ -51,8 +51,8 @@ fn what_express_refuses_for_its_length_comes_with_a_hint_at_the_limit() {
         insta::assert_snapshot!(done.whole(), @r#"
         exit: 3
         --- stdout
-        09:05:52.208  meeting.completed        #1      trigger   413 [TIME]  valid       422.8 KB  {"error":"request entity too large"}
-                      hint: 422.8 KB are more than the handler takes: Express stops at 100 KB unless told `express.json({ limit: '5mb' })`
+        09:05:52.208  meeting.completed        #1      trigger   413 [TIME]  valid       423.5 KB  {"error":"request entity too large"}
+                      hint: 423.5 KB are more than the handler takes: Express stops at 100 KB unless told `express.json({ limit: '5mb' })`
         --- stderr
         "#);
     });

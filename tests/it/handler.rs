@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use tokio::net::TcpSocket;
+
 /// How long a test waits for something that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -39,7 +41,7 @@ pub type Script = Box<dyn Fn(&RawRequest, &mut TcpStream) -> io::Result<()> + Se
 pub struct Handler {
     address: SocketAddr,
     requests: Mutex<Receiver<RawRequest>>,
-    script: Arc<Mutex<Script>>,
+    script: Arc<Mutex<Arc<Script>>>,
 }
 
 impl Handler {
@@ -61,7 +63,7 @@ impl Handler {
     fn bound(listener: TcpListener, script: Script) -> Self {
         let address = listener.local_addr().unwrap();
         let (seen, requests) = mpsc::channel();
-        let script = Arc::new(Mutex::new(script));
+        let script = Arc::new(Mutex::new(Arc::new(script)));
         let for_connections = Arc::clone(&script);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -74,7 +76,7 @@ impl Handler {
 
     /// Behaves differently from now on.
     pub fn become_(&self, script: Script) {
-        *self.script.lock().unwrap() = script;
+        *self.script.lock().unwrap() = Arc::new(script);
     }
 
     pub fn port(&self) -> u16 {
@@ -114,18 +116,21 @@ pub fn raw(bytes: impl Into<Vec<u8>>) -> Script {
     Box::new(move |_, stream| stream.write_all(&bytes))
 }
 
-/// An address of this machine at which nobody listens.
-pub fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("127.0.0.1:{}", listener.local_addr().unwrap().port())
+/// An address at which nobody listens, and the socket that keeps everybody else from it.
+pub fn nobody() -> (String, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    (socket.local_addr().unwrap().to_string(), socket)
 }
 
-fn serve(mut stream: TcpStream, seen: &Sender<RawRequest>, script: &Mutex<Script>) -> io::Result<()> {
+fn serve(mut stream: TcpStream, seen: &Sender<RawRequest>, script: &Mutex<Arc<Script>>) -> io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer)? {
         // The test may be over, and its receiver gone.
         seen.send(request.clone()).ok();
-        (script.lock().unwrap())(&request, &mut stream)?;
+        // Not under the lock: a slow script holds up its own connection only.
+        let script = Arc::clone(&script.lock().unwrap());
+        script(&request, &mut stream)?;
     }
     Ok(())
 }
@@ -166,7 +171,7 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Opti
 }
 
 fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<bool> {
-    let mut chunk = [0; 64 * 1024];
+    let mut chunk = [0; 16 * 1024];
     let length = stream.read(&mut chunk)?;
     buffer.extend_from_slice(&chunk[..length]);
     Ok(length > 0)

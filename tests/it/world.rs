@@ -1,5 +1,6 @@
 //! A project of its own for each test: an empty folder, a fixed clock, seeded ids, and the whole command line.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use tempfile::TempDir;
 /// A project: an empty folder that goes with the test.
 pub struct World {
     folder: TempDir,
+    /// How many commands were run within this process: each draws ids of its own, the same in each run of the test.
+    commands: Cell<u64>,
 }
 
 /// What a command did.
@@ -27,7 +30,7 @@ pub struct Done {
 
 impl World {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), commands: Cell::new(0) }
     }
 
     pub fn folder(&self) -> &Path {
@@ -49,10 +52,10 @@ impl World {
 
     /// Like [`run`](Self::run), with something on standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Done {
+        self.commands.set(self.commands.get() + 1);
         let (stdout, stderr) = (Captured::default(), Captured::default());
         let context = Context {
-            // The seed follows from the command, so that two commands of a test never draw the same ids.
-            clock: Clock::fixed("2026-11-24T09:05:52.208Z".parse().unwrap(), seed(arguments, self.folder())),
+            clock: Clock::fixed("2026-11-24T09:05:52.208Z".parse().unwrap(), self.commands.get()),
             folder: self.folder().to_owned(),
             environment: |_| None,
             input: Box::new(io::Cursor::new(input.to_vec())),
@@ -85,14 +88,6 @@ impl World {
     pub fn listen(&self, arguments: &[&str]) -> Listening {
         Listening::start(self.command(&[&["listen", "--json", "--port", "0"], arguments].concat()))
     }
-}
-
-/// Different for each command of a test, and the same in each run of it.
-fn seed(arguments: &[&str], folder: &Path) -> u64 {
-    let earlier = std::fs::read_dir(folder.join(".mbaas-dev")).map(Iterator::count).unwrap_or_default();
-    let text = arguments.join("\0");
-    let ports_removed = text.chars().filter(|c| !c.is_ascii_digit());
-    ports_removed.fold(earlier as u64, |hash, c| hash.wrapping_mul(31).wrapping_add(u64::from(c)))
 }
 
 impl Done {
