@@ -3,6 +3,8 @@
 //! Handlers verify a signature either over the bytes they received or over `JSON.stringify(JSON.parse(body))`.
 //! A body that [`Json::to_canonical`] wrote satisfies both, since it is what V8 would write for it.
 
+mod align;
+mod diff;
 mod edit;
 mod error;
 mod literal;
@@ -18,6 +20,7 @@ use std::borrow::Cow;
 
 use indexmap::IndexMap;
 
+pub use diff::{Change, diff};
 pub use error::{Position, SyntaxError};
 pub use locate::locate;
 pub use path::{Path, Segment};
