@@ -1,5 +1,7 @@
 //! `mbaas-dev deliveries`
 
+pub mod diff;
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -22,6 +24,7 @@ use crate::store::{Query, Reader, Recorded, Selector};
 pub enum DeliveriesCommand {
     List(ListArgs),
     Show(ShowArgs),
+    Diff(diff::DiffArgs),
 }
 
 /// List recorded deliveries, newest first
@@ -83,6 +86,7 @@ pub fn run(command: DeliveriesCommand, session: &Session) -> anyhow::Result<Exit
     match command {
         DeliveriesCommand::List(arguments) => list(arguments, session),
         DeliveriesCommand::Show(arguments) => show(&arguments, session),
+        DeliveriesCommand::Diff(arguments) => diff::run(&arguments, session),
     }
 }
 

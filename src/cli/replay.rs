@@ -8,14 +8,17 @@ use clap::Args;
 
 use super::Session;
 use super::arguments::{PatchArgs, duration};
-use super::report::Exit;
+use super::deliveries::diff::detail;
+use super::report::{Exit, exit_of};
 use super::roads::{self, Purpose, RoadArgs};
 use super::selection::{find, selector};
 use crate::json::Json;
-use crate::model::{Contract, Origin, Request};
+use crate::model::{Attempt, Contract, Origin, Request};
+use crate::observers::difference::{OutcomeDifference, outcome_lines};
+use crate::observers::terminal::BELOW;
 use crate::signature::{Keyring, SignMode};
 use crate::sources::compose::{self, Patch, Signing};
-use crate::sources::dispatch::Parcel;
+use crate::sources::dispatch::{Parcel, Sent};
 use crate::sources::provenance::Provenance;
 use crate::store::{Query, Reader, Recorded, Selector};
 
@@ -26,6 +29,7 @@ const MOST: usize = 100_000;
 ///
 /// Each becomes a delivery of its own that is linked to the one it repeats. Several filters narrow the choice.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "last", "failed", "since", "event"]))]
 #[command(
     after_help = "Examples:\n  mbaas-dev replay --last\n  mbaas-dev replay 12\n  mbaas-dev replay --failed\n  \
@@ -55,6 +59,9 @@ pub struct ReplayArgs {
     /// Send the very bytes that were recorded, with the old signature
     #[arg(long, conflicts_with_all = ["set", "set_string", "unset"])]
     raw: bool,
+    /// Show what the handler answered then and now: status, latency, and what is different in the body
+    #[arg(long)]
+    diff: bool,
     /// Print each new delivery as a JSON object
     #[arg(long)]
     json: bool,
@@ -100,9 +107,14 @@ async fn send(
             let mut exit = Exit::Done;
             for selector in chosen {
                 let recorded = find(&session.state, selector)?;
+                let then = arguments.diff.then(|| recorded.delivery.attempts.last().cloned());
                 let parcel = parcel(arguments.raw, patches, recorded, &open.secret.keys, session)?;
                 let sent = open.road.send(&session.clock, parcel).await?;
-                exit = exit.max(roads::show(&sent, Purpose::ToBeTaken, session, arguments.json)?);
+                let ended = match then {
+                    Some(then) => show_with_diff(then.as_ref(), &sent, session, arguments.json)?,
+                    None => roads::show(&sent, Purpose::ToBeTaken, session, arguments.json)?,
+                };
+                exit = exit.max(ended);
             }
             Ok(exit)
         } => ended,
@@ -110,6 +122,27 @@ async fn send(
     };
     open.close().await;
     ended
+}
+
+/// Shows what came of a replay, and how that differs from what came of the delivery that it repeats.
+fn show_with_diff(
+    then: Option<&Attempt>,
+    sent: &Sent,
+    session: &Session,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let difference = OutcomeDifference::between(then, sent.delivery.last_attempt());
+    if json {
+        let mut object = serde_json::to_value(&sent.delivery)?;
+        object["diff"] = difference.to_value();
+        session.output.data(&object.to_string())?;
+        return Ok(exit_of(sent));
+    }
+    let exit = roads::show(sent, Purpose::ToBeTaken, session, false)?;
+    for line in outcome_lines(&difference, detail(session), session.output.paint) {
+        session.output.data(&format!("{BELOW}{line}"))?;
+    }
+    Ok(exit)
 }
 
 fn parcel(

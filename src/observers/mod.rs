@@ -1,6 +1,7 @@
 //! Who watches: each observer hears updates and turns them into text; printing is the command line's.
 
 pub mod advice;
+pub mod difference;
 pub mod follow;
 pub mod goal;
 pub mod json_lines;

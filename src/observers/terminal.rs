@@ -30,6 +30,8 @@ enum Times {
     Dated,
     OfToday,
 }
+/// The indentation of what stands below a delivery's line.
+pub const BELOW: &str = "              ";
 
 impl Style {
     /// The lines for an update; none when it is of no interest by itself.
@@ -84,7 +86,7 @@ impl Style {
 
     /// Text that stands below a line: indented, and wrapped at words.
     pub fn below(&self, text: &str) -> Vec<String> {
-        let indent = if self.is_narrow() { "         " } else { "              " };
+        let indent = if self.is_narrow() { &BELOW[..9] } else { BELOW };
         let width = self.width.map_or(usize::MAX, |width| width.saturating_sub(indent.len()).max(20));
         // What stands between backticks is for pasting: it is not taken apart at its hyphens.
         let options = textwrap::Options::new(width)

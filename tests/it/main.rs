@@ -8,6 +8,7 @@
 //! | `fidelity` | the handler gets the very bytes that the sender sent, and the sender the handler's answer |
 //! | `misbehaving` | handlers that are down, slow, broken or hostile |
 //! | `durability` | what was acknowledged is on disk: kill -9, full disk, locked, damaged and foreign stores |
+//! | `recall` | deliveries compared, replayed with a difference, exported, imported, pruned; `doctor` |
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 
@@ -20,6 +21,7 @@ mod fidelity;
 mod frameworks;
 mod handler;
 mod misbehaving;
+mod recall;
 mod signals;
 mod tidy;
 mod world;
