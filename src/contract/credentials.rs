@@ -22,7 +22,7 @@ const CREDENTIAL_HEADERS: [&str; 9] = [
 ];
 
 /// What stands in the place of a credential.
-const MASK: Bytes = Bytes::from_static(b"[masked]");
+pub(super) const MASK: Bytes = Bytes::from_static(b"[masked]");
 
 /// Whether a header of that name carries a credential.
 pub fn is_credential(name: &[u8]) -> bool {
