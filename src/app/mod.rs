@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod endpoints;
 pub mod listen;
+pub mod private_file;
 pub mod secret;
 pub mod shutdown;
 pub mod state;

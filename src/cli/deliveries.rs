@@ -1,23 +1,20 @@
 //! `mbaas-dev deliveries`
 
 pub mod diff;
+mod export;
+mod import;
 
-use std::time::Duration;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
-use super::arguments::duration;
 use super::report::Exit;
-use super::selection::{find, selector};
+use super::selection::{FilterArgs, find, selector};
 use super::{Session, request_text, roads};
 use crate::json::Json;
-use crate::model::{Contract, Delivery, Headers, Origin, Outcome, Printable, Target, printable_lines};
+use crate::model::{Contract, Delivery, Headers, Outcome, Printable, Target, printable_lines};
 use crate::observers::advice::{advice, size};
+use crate::observers::exchange;
 use crate::observers::terminal::{self, latency};
-use crate::store::{Query, Reader, Recorded, Selector};
+use crate::store::{Reader, Recorded, Selector};
 
 /// Look at what was recorded
 #[derive(Debug, Subcommand)]
@@ -25,29 +22,15 @@ pub enum DeliveriesCommand {
     List(ListArgs),
     Show(ShowArgs),
     Diff(diff::DiffArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
 }
 
 /// List recorded deliveries, newest first
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only those whose event type matches: meeting.*
-    #[arg(long, value_name = "GLOB")]
-    event: Option<String>,
-    /// Only those of a contract
-    #[arg(long, value_name = "CONTRACT")]
-    contract: Option<Contract>,
-    /// Only those that came to be so: ingress, trigger, replay, …
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
-    origin: Option<Origin>,
-    /// Only those that the handler did not acknowledge
-    #[arg(long)]
-    failed: bool,
-    /// Only those since so long ago: 10m, 2h
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    since: Option<Duration>,
-    /// Only those with this text in path, headers, body or answer, in any case
-    #[arg(long, value_name = "TEXT")]
-    search: Option<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// How many at the most
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -73,34 +56,19 @@ pub struct ShowArgs {
     json: bool,
 }
 
-fn origin(text: &str) -> Result<Origin, String> {
-    Origin::from_name(text).ok_or_else(|| {
-        format!(
-            "`{}` is not an origin; there are ingress, tunnel, trigger, watch, replay, scenario and api",
-            text.escape_debug()
-        )
-    })
-}
-
-pub fn run(command: DeliveriesCommand, session: &Session) -> anyhow::Result<Exit> {
+pub fn run(command: DeliveriesCommand, session: Session) -> anyhow::Result<Exit> {
     match command {
-        DeliveriesCommand::List(arguments) => list(arguments, session),
-        DeliveriesCommand::Show(arguments) => show(&arguments, session),
-        DeliveriesCommand::Diff(arguments) => diff::run(&arguments, session),
+        DeliveriesCommand::List(arguments) => list(&arguments, &session),
+        DeliveriesCommand::Show(arguments) => show(&arguments, &session),
+        DeliveriesCommand::Diff(arguments) => diff::run(&arguments, &session),
+        DeliveriesCommand::Export(arguments) => export::run(&arguments, &session),
+        DeliveriesCommand::Import(arguments) => import::run(&arguments, session),
     }
 }
 
-fn list(arguments: ListArgs, session: &Session) -> anyhow::Result<Exit> {
-    let query = Query {
-        event: arguments.event,
-        contract: arguments.contract,
-        origin: arguments.origin,
-        failed: arguments.failed,
-        since: arguments.since.map(|ago| session.clock.now() - ago),
-        search: arguments.search,
-        limit: usize::try_from(arguments.limit).unwrap_or(usize::MAX),
-        ..Query::default()
-    };
+fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
+    let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+    let query = arguments.filter.query(limit, &session.clock);
     let deliveries = match Reader::open(session.state.path())? {
         Some(reader) => reader.list(&query)?,
         None => Vec::new(),
@@ -129,53 +97,11 @@ fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
         let target = running.unwrap_or_else(|| Target::local("localhost", 4400));
         output.write_data(&request_text::curl(&target, &recorded.request))?;
     } else if arguments.json {
-        output.data(&whole(&recorded)?.to_string())?;
+        output.data(&exchange::whole(&recorded)?.to_string())?;
     } else {
         tell(&recorded, session)?;
     }
     Ok(Exit::Done)
-}
-
-/// The delivery's object with headers, body and answers added.
-fn whole(recorded: &Recorded) -> anyhow::Result<Value> {
-    let Recorded { delivery, request } = recorded;
-    let mut object = serde_json::to_value(delivery)?;
-    object["headers"] = headers(&request.headers);
-    add_bytes(&mut object, &request.body);
-    for (attempt, shape) in
-        delivery.attempts.iter().zip(object["attempts"].as_array_mut().into_iter().flatten())
-    {
-        match &attempt.outcome {
-            Outcome::Answered(answer) => {
-                shape["headers"] = headers(&answer.headers);
-                add_bytes(shape, &answer.body);
-                shape["body_cut"] = answer.cut.into();
-            }
-            Outcome::Failed(failure) => shape["detail"] = failure.detail.clone().into(),
-        }
-    }
-    Ok(object)
-}
-
-/// Header fields as pairs; a value that is not UTF-8 is an object with its base64.
-fn headers(headers: &Headers) -> Value {
-    headers
-        .iter()
-        .map(|(name, value)| {
-            let value = match std::str::from_utf8(value) {
-                Ok(text) => Value::from(text),
-                Err(_) => json!({ "b64": STANDARD.encode(value) }),
-            };
-            json!([String::from_utf8_lossy(name), value])
-        })
-        .collect()
-}
-
-fn add_bytes(object: &mut Value, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => object["body"] = text.into(),
-        Err(_) => object["body_b64"] = STANDARD.encode(bytes).into(),
-    }
 }
 
 fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {

@@ -211,7 +211,7 @@ fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
         Command::Listen(arguments) => listen::run(arguments, session),
         Command::Trigger(arguments) => trigger::run(&arguments, session),
         Command::Replay(arguments) => replay::run(&arguments, &session),
-        Command::Deliveries(command) => deliveries::run(command, &session),
+        Command::Deliveries(command) => deliveries::run(command, session),
         Command::Events(command) => events::run(command, &session),
         Command::Fixtures(command) => fixtures::run(command, &session),
         Command::Sign(arguments) => sign::run(&arguments, session),

@@ -1,9 +1,79 @@
-//! Which recorded deliveries are meant: by id, by number.
+//! Which recorded deliveries are meant: by id, by number, by what they are.
 
+use std::time::Duration;
+
+use clap::Args;
+
+use super::arguments::duration;
 use super::report::Usage;
 use crate::app::state::StateFolder;
-use crate::model::DeliveryId;
-use crate::store::{Reader, Recorded, Selector};
+use crate::model::{Clock, Contract, DeliveryId, Origin};
+use crate::store::{Query, Reader, Recorded, Selector, StoreError};
+
+/// How many deliveries are looked at a time.
+const PAGE: usize = 1000;
+
+/// Filters; several narrow the choice.
+#[derive(Clone, Debug, Args)]
+pub struct FilterArgs {
+    /// Only those whose event type matches: meeting.*
+    #[arg(long, value_name = "GLOB")]
+    event: Option<String>,
+    /// Only those of a contract
+    #[arg(long, value_name = "CONTRACT")]
+    contract: Option<Contract>,
+    /// Only those that came to be so: ingress, trigger, replay, …
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    origin: Option<Origin>,
+    /// Only those that the handler did not acknowledge
+    #[arg(long)]
+    failed: bool,
+    /// Only those since so long ago: 10m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    since: Option<Duration>,
+    /// Only those with this text in path, headers, body or answer, in any case
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+}
+
+impl FilterArgs {
+    /// What is asked of the record.
+    pub fn query(&self, limit: usize, clock: &Clock) -> Query {
+        Query {
+            event: self.event.clone(),
+            contract: self.contract,
+            origin: self.origin,
+            failed: self.failed,
+            since: self.since.map(|ago| clock.now() - ago),
+            search: self.search.clone(),
+            limit,
+            ..Query::default()
+        }
+    }
+
+    /// The numbers of all that match, newest first and `most` at the most; only a page of deliveries is in memory.
+    pub fn numbers(&self, reader: &Reader, most: usize, clock: &Clock) -> Result<Vec<i64>, StoreError> {
+        let mut numbers: Vec<i64> = Vec::new();
+        loop {
+            let limit = PAGE.min(most - numbers.len());
+            let query = Query { before: numbers.last().copied(), ..self.query(limit, clock) };
+            let page = reader.list(&query)?;
+            numbers.extend(page.iter().map(|delivery| delivery.number));
+            if page.len() < PAGE || numbers.len() >= most {
+                return Ok(numbers);
+            }
+        }
+    }
+}
+
+fn origin(text: &str) -> Result<Origin, String> {
+    Origin::from_name(text).ok_or_else(|| {
+        format!(
+            "`{}` is not an origin; there are ingress, tunnel, trigger, watch, replay, scenario and api",
+            text.escape_debug()
+        )
+    })
+}
 
 /// Reads an id, a number or `#` and a number.
 pub fn selector(text: &str) -> Result<Selector, String> {

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod difference;
+pub mod exchange;
 pub mod follow;
 pub mod goal;
 pub mod json_lines;

@@ -8,6 +8,7 @@
 
 mod error;
 mod file;
+mod import;
 mod insert;
 mod query;
 mod reader;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::StoreError;
+pub use import::{Imported, Importer};
 pub use query::{Query, Recorded, Selector};
 pub use reader::Reader;
 pub use writer::Waiting;

@@ -1,0 +1,150 @@
+//! `mbaas-dev deliveries export`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::app::private_file::PrivateFile;
+use crate::cli::report::{Exit, Usage};
+use crate::cli::selection::{FilterArgs, find, selector};
+use crate::cli::{Output, Session, request_text};
+use crate::model::{Printable, Target};
+use crate::observers::exchange::{self, har};
+use crate::observers::terminal;
+use crate::store::{Reader, Recorded, Selector};
+
+/// Write recorded deliveries for other programs, oldest first
+///
+/// Without ids and filters: all of them. Secrets are redacted unless --no-redact is given: credentials, cookies and
+/// signatures in headers; user names and passwords in URLs; values of query parameters that are named like a secret, so
+/// that signed media URLs do not work any more; texts in JSON whose key says that they are a secret.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mbaas-dev deliveries export -o deliveries.ndjson\n  \
+    mbaas-dev deliveries export --failed --since 1h --format har -o failed.har\n  \
+    mbaas-dev deliveries export 12 --format curl")]
+pub struct ExportArgs {
+    /// Deliveries by id or number: dlv_…, 12 or '#12'
+    #[arg(value_name = "ID|#N", value_parser = selector,
+          conflicts_with_all = ["event", "contract", "origin", "failed", "since", "search", "limit"])]
+    ids: Vec<Selector>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Only the newest N
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = Format::Ndjson, value_name = "FORMAT")]
+    format: Format,
+    /// The file to write, for its owner only; an existing one is replaced as a whole [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Leave signatures, URLs and bodies as they were recorded; credentials in headers never were
+    #[arg(long)]
+    no_redact: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One JSON object a line with everything, for `deliveries import`
+    Ndjson,
+    /// HAR 1.2, for developer tools of browsers
+    Har,
+    /// curl commands that send them
+    Curl,
+}
+
+/// Where it goes.
+enum Sink {
+    Stdout(Output),
+    File(PrivateFile),
+}
+
+impl Sink {
+    fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Stdout(output) => output.write_data(bytes)?,
+            Self::File(file) => file.write(bytes)?,
+        }
+        Ok(())
+    }
+}
+
+pub fn run(arguments: &ExportArgs, session: &Session) -> anyhow::Result<Exit> {
+    let chosen = choose(arguments, session)?;
+    let mut sink = match &arguments.output {
+        Some(path) => Sink::File(PrivateFile::at(&session.folder.join(path))?),
+        None => Sink::Stdout(session.output.clone()),
+    };
+    let running = session.state.running()?.and_then(|(running, ..)| running.ingress.parse().ok());
+    let mut writer = Writer {
+        format: arguments.format,
+        target: running.unwrap_or_else(|| Target::local("localhost", 4400)),
+        is_first: true,
+    };
+    if arguments.format == Format::Har {
+        sink.write(har::START.as_bytes())?;
+    }
+    let mut exported = 0_usize;
+    // One at a time: the whole record may be larger than the memory.
+    for selector in &chosen {
+        let recorded = match find(&session.state, selector) {
+            Ok(recorded) => recorded,
+            // It was pruned since it was chosen by a filter.
+            Err(error) if arguments.ids.is_empty() && error.is::<Usage>() => continue,
+            Err(error) => return Err(error),
+        };
+        let recorded = if arguments.no_redact { recorded } else { exchange::redacted(recorded) };
+        writer.write(&recorded, &mut sink)?;
+        exported += 1;
+    }
+    if arguments.format == Format::Har {
+        sink.write(har::END.as_bytes())?;
+    }
+    if let Sink::File(file) = sink {
+        file.finish()?;
+    }
+    let how = if arguments.no_redact { "as recorded: it may hold secrets" } else { "secrets are redacted" };
+    let plural = if exported == 1 { "y" } else { "ies" };
+    session.output.talk(&format!("exported {exported} deliver{plural}, {how}"));
+    Ok(Exit::Done)
+}
+
+/// What to export, oldest first.
+fn choose(arguments: &ExportArgs, session: &Session) -> anyhow::Result<Vec<Selector>> {
+    if !arguments.ids.is_empty() {
+        return Ok(arguments.ids.clone());
+    }
+    let Some(reader) = Reader::open(session.state.path())? else { return Ok(Vec::new()) };
+    let limit = arguments.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let newest_first = arguments.filter.numbers(&reader, limit, &session.clock)?;
+    Ok(newest_first.into_iter().rev().map(Selector::Number).collect())
+}
+
+struct Writer {
+    format: Format,
+    /// Where curl commands send to.
+    target: Target,
+    is_first: bool,
+}
+
+impl Writer {
+    fn write(&mut self, recorded: &Recorded, sink: &mut Sink) -> anyhow::Result<()> {
+        let is_first = std::mem::replace(&mut self.is_first, false);
+        match self.format {
+            Format::Ndjson => sink.write(format!("{}\n", exchange::line(recorded)?).as_bytes()),
+            Format::Har => {
+                let entries: Vec<String> =
+                    har::entries(recorded).into_iter().map(|entry| entry.to_string()).collect();
+                let before = if is_first { "" } else { har::BETWEEN };
+                sink.write(format!("{before}{}", entries.join(har::BETWEEN)).as_bytes())
+            }
+            Format::Curl => {
+                let delivery = &recorded.delivery;
+                let title = format!("#{} {}", delivery.number, terminal::name(delivery));
+                let before = if is_first { "" } else { "\n" };
+                sink.write(format!("{before}# {}\n", Printable::text(&title)).as_bytes())?;
+                sink.write(&request_text::curl(&self.target, &recorded.request))
+            }
+        }
+    }
+}
