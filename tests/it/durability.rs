@@ -404,7 +404,7 @@ fn recorded() -> World {
 
 /// What the commands that need the record say; each must end, with 1, and say one sentence and one hint.
 fn refusals(world: &World) -> String {
-    let nobody = handler::nobody();
+    let (nobody, _taken) = handler::nobody();
     let commands: [&[&str]; 3] = [
         &["deliveries", "list"],
         &["listen", "--port", "0", "--secret", "s"],
@@ -603,8 +603,8 @@ fn several_processes_record_at_once() {
     let target = handler.target();
     let trigger = ["trigger", "meeting.completed@minimal", "--count", "50", "--json", "--to", &target];
     let (posted, numbers) = thread::scope(|scope| {
-        let triggers: Vec<_> =
-            (0..TRIGGERS).map(|_| scope.spawn(|| run_to_end(world.command(&trigger)))).collect();
+        let commands = (0..TRIGGERS).map(|_| world.command(&trigger));
+        let triggers: Vec<_> = commands.map(|command| scope.spawn(move || run_to_end(command))).collect();
         let (over, is_over) = mpsc::channel::<()>();
         let address = listening.address();
         let load = scope.spawn(move || {

@@ -11,9 +11,13 @@
 //! | `recall` | deliveries compared, replayed with a difference, exported, imported, pruned; `doctor` |
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
+//! | `away` | handlers that go away and come back: told, waited for, tried again |
+//! | `watching` | fixtures that fire when they are saved |
+//! | `scripts` | expectations, routes, endpoints, settings from files |
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it counted")]
 
+mod away;
 mod canonical;
 mod commands;
 mod durability;
@@ -22,6 +26,8 @@ mod frameworks;
 mod handler;
 mod misbehaving;
 mod recall;
+mod scripts;
 mod signals;
 mod tidy;
+mod watching;
 mod world;

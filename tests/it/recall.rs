@@ -15,7 +15,7 @@ fn recorded() -> (World, Handler) {
     let set = ["--set", "data.error=\"other\"", "--set", "data.more=[1,{\"a\":2}]", "--unset", "data.bot_id"];
     let second = world.run(&[&["trigger", "meeting.failed", "--to", &to], &set[..]].concat());
     assert_eq!(second.code(), 3, "{}", second.errors());
-    let third = world.run(&["trigger", "meeting.started", "--to", &nobody()]);
+    let third = world.run(&["trigger", "meeting.started", "--to", &nobody().0]);
     assert_eq!(third.code(), 5, "{}", third.errors());
     (world, handler)
 }

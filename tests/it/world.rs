@@ -1,10 +1,10 @@
 //! A project of its own for each test: an empty folder, a fixed clock, seeded ids, and the whole command line.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mbaas_dev::cli::{self, Context, Exit, Output};
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub struct World {
     folder: TempDir,
     /// How many commands were run within this process: each draws ids of its own, the same in each run of the test.
-    commands: Cell<u64>,
+    commands: AtomicU64,
 }
 
 /// What a command did.
@@ -30,7 +30,7 @@ pub struct Done {
 
 impl World {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), commands: Cell::new(0) }
+        Self { folder: tempfile::tempdir().unwrap(), commands: AtomicU64::new(0) }
     }
 
     pub fn folder(&self) -> &Path {
@@ -52,10 +52,10 @@ impl World {
 
     /// Like [`run`](Self::run), with something on standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Done {
-        self.commands.set(self.commands.get() + 1);
+        let seed = self.commands.fetch_add(1, Ordering::Relaxed);
         let (stdout, stderr) = (Captured::default(), Captured::default());
         let context = Context {
-            clock: Clock::fixed("2026-11-24T09:05:52.208Z".parse().unwrap(), self.commands.get()),
+            clock: Clock::fixed("2026-11-24T09:05:52.208Z".parse().unwrap(), seed),
             folder: self.folder().to_owned(),
             environment: |_| None,
             input: Box::new(io::Cursor::new(input.to_vec())),

@@ -1,0 +1,149 @@
+//! Handlers that go away and come back: told once, waited for in order, tried again.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+use tokio::net::TcpSocket;
+
+use crate::handler::{Handler, answer};
+use crate::world::{Background, Listening, World};
+
+/// A handler that can be killed and started again at the same place: each line of its output is a body that it got.
+const RESTARTABLE: &str = "
+    const http = require('node:http');
+    const server = http.createServer((request, response) => {
+        const chunks = [];
+        request.on('data', chunk => chunks.push(chunk));
+        request.on('end', () => {
+            process.stdout.write(Buffer.concat(chunks) + '\\n');
+            response.end('{}');
+        });
+    });
+    server.listen(Number(process.env.PORT), '127.0.0.1', () => process.stdout.write('READY\\n'));
+    process.stdin.on('end', () => process.exit()).resume();
+";
+
+/// A port that nobody else is given.
+struct Port(TcpSocket);
+
+impl Port {
+    fn take() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
+    }
+
+    fn target(&self) -> String {
+        self.0.local_addr().unwrap().to_string()
+    }
+
+    fn start(&self) -> Background {
+        let mut command = Command::new("node");
+        command.args(["-e", RESTARTABLE]);
+        let port = self.0.local_addr().unwrap().port().to_string();
+        let mut handler = Background::start(&mut command, &BTreeMap::from([("PORT", port)]));
+        assert_eq!(next_line(&mut handler), "READY");
+        handler
+    }
+}
+
+fn next_line(handler: &mut Background) -> String {
+    let mut line = String::new();
+    handler.stdout.read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+/// Sends a numbered event through the running listen; the status that its sender was told.
+fn send(listening: &Listening, number: usize) -> u16 {
+    let response = std::process::Command::new("curl")
+        .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Content-Type: application/json"])
+        .args(["-d", &format!(r#"{{"event":"event.added","n":{number}}}"#), &listening.url()])
+        .output()
+        .unwrap();
+    String::from_utf8(response.stdout).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_comes_while_the_handler_is_away_is_held_and_goes_on_in_order_even_after_a_restart() {
+    const COUNT: usize = 60;
+    let (world, port) = (World::new(), Port::take());
+    let hold = ["--forward", &port.target(), "--hold", "--verify", "off"].map(str::to_owned);
+    let hold: Vec<&str> = hold.iter().map(String::as_str).collect();
+    let mut listening = world.listen(&hold);
+    let mut got = Vec::new();
+    let mut handler = port.start();
+    for number in 0..COUNT / 3 {
+        assert_eq!(send(&listening, number), 200);
+        got.push(next_line(&mut handler));
+    }
+    drop(handler);
+    for number in COUNT / 3..COUNT / 2 {
+        assert_eq!(send(&listening, number), 202, "the sender need not try again");
+    }
+    assert_eq!(listening.next("target_down")["target"], format!("http://{}/", port.target()));
+    let held = listening.next("held");
+    assert_eq!(held["held"], true, "{held}");
+    let (status, _) = listening.interrupt();
+    assert_eq!(status.code(), Some(130));
+
+    let mut listening = world.listen(&hold);
+    for number in COUNT / 2..2 * COUNT / 3 {
+        assert_eq!(send(&listening, number), 202);
+    }
+    let mut handler = port.start();
+    for _ in COUNT / 3..2 * COUNT / 3 {
+        got.push(next_line(&mut handler));
+    }
+    listening.next("target_up");
+    // They may come while the last that were held are still on their way.
+    for number in 2 * COUNT / 3..COUNT {
+        assert!([200, 202].contains(&send(&listening, number)));
+        got.push(next_line(&mut handler));
+    }
+    let numbers: Vec<u64> =
+        got.iter().map(|body| serde_json::from_str::<Value>(body).unwrap()["n"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..COUNT as u64).collect::<Vec<_>>());
+    let waiting = world.run(&["deliveries", "list", "--json", "--limit", "1000"]).objects();
+    assert!(waiting.iter().all(|delivery| delivery.get("held").is_none()), "nothing waits any more");
+    println!("inputs={COUNT} violations=0");
+}
+
+#[test]
+fn without_hold_going_and_coming_back_are_told_once_and_nothing_else_changes() {
+    let (world, port) = (World::new(), Port::take());
+    let mut listening = world.listen(&["--forward", &port.target(), "--verify", "off"]);
+    assert_eq!([send(&listening, 1), send(&listening, 2)], [502, 502]);
+    let _handler = port.start();
+    let up = listening.next("target_up");
+    assert_eq!(up["target"], format!("http://{}/", port.target()));
+    assert_eq!(send(&listening, 3), 200);
+    let (_, rest) = listening.interrupt();
+    let told: Vec<&Value> = rest.iter().map(|line| &line["type"]).collect();
+    assert_eq!(told, ["received", "attempt", "summary"]);
+}
+
+#[test]
+fn what_was_not_acknowledged_is_tried_again_until_it_is() {
+    let world = World::new();
+    let tries = AtomicUsize::new(0);
+    let (bad, good) = (answer(500, &[], b"no"), answer(200, &[], b"yes"));
+    let handler = Handler::scripted(Box::new(move |request, stream| {
+        let script = if tries.fetch_add(1, Ordering::SeqCst) == 0 { &bad } else { &good };
+        script(request, stream)
+    }));
+    let mut listening = world.listen(&["--forward", &handler.target(), "--retry", "3", "--verify", "off"]);
+    assert_eq!(send(&listening, 1), 500, "the sender is told at once");
+    let retry = listening.next("retry");
+    assert_eq!((&retry["number"], &retry["in_ms"]), (&1.into(), &1000.0.into()), "{retry}");
+    let attempt = listening.next("attempt");
+    assert_eq!((&attempt["attempt"]["number"], &attempt["attempt"]["status"]), (&2.into(), &200.into()));
+    assert_eq!(handler.next().body, handler.next().body, "the same request is sent again");
+    let recorded = world.run(&["deliveries", "show", "1", "--json"]).objects();
+    let statuses: Vec<&Value> =
+        recorded[0]["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["status"]).collect();
+    assert_eq!(statuses, [500, 200]);
+}

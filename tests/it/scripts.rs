@@ -1,0 +1,192 @@
+//! What scripts rely on: waiting for an event, conditions on an answer, a secret in a file, routes from a file.
+
+use std::fs;
+use std::process::{Child, Stdio};
+
+use crate::handler::Handler;
+use crate::world::World;
+
+/// A `listen` that ends by itself, with its ingress.
+fn waiting(world: &World, handler: &Handler, arguments: &[&str]) -> (Child, String) {
+    let target = handler.target();
+    let all = [&["listen", "--json", "--port", "0", "--forward", &target], arguments].concat();
+    let mut child = world.command(&all).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    // Somebody must read what is printed, or the pipe closes and the listen ends for that.
+    std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    (child, ready["ingress"].as_str().unwrap().to_owned())
+}
+
+fn code(mut child: Child) -> i32 {
+    child.wait().unwrap().code().unwrap()
+}
+
+#[test]
+fn listen_ends_when_the_event_came_and_says_whether_it_was_acknowledged() {
+    for (status, expected) in [(200, 0), (500, 3)] {
+        let (world, handler) = (World::new(), Handler::answering(status, "{}"));
+        let (child, ingress) =
+            waiting(&world, &handler, &["--expect", "meeting.*,!meeting.started", "--within", "60s"]);
+        for event in ["event.added", "meeting.started", "meeting.completed"] {
+            assert_ne!(world.run(&["trigger", event, "--to", &ingress]).code(), 5);
+        }
+        assert_eq!(code(child), expected, "the handler answered {status}");
+    }
+}
+
+#[test]
+fn listen_ends_with_124_when_nothing_came_in_time() {
+    let (world, handler) = (World::new(), Handler::start());
+    let (child, _) = waiting(&world, &handler, &["--expect", "meeting.completed", "--within", "200ms"]);
+    assert_eq!(code(child), 124);
+}
+
+#[test]
+fn listen_ends_after_so_many_deliveries() {
+    for (status, expected) in [(204, 0), (404, 3)] {
+        let (world, handler) = (World::new(), Handler::answering(status, ""));
+        let (child, ingress) = waiting(&world, &handler, &["--exit-after", "3"]);
+        for _ in 0..3 {
+            assert_ne!(world.run(&["trigger", "meeting.started", "--to", &ingress]).code(), 5);
+        }
+        assert_eq!(code(child), expected);
+    }
+}
+
+#[test]
+fn trigger_holds_the_answer_to_what_is_expected() {
+    let (world, handler) = (World::new(), Handler::answering(401, r#"{"ok":false,"why":["a","b"]}"#));
+    let run = |expected: &str| {
+        let done =
+            world.run(&["trigger", "meeting.started", "--to", &handler.target(), "--expect", expected]);
+        (done.code(), done.errors())
+    };
+    assert_eq!(run("status=4xx,latency<60s,body.ok=false,body.why[1]=b"), (0, String::new()));
+    assert_eq!(run("status=2xx"), (3, "expected status=2xx, and it is 401\n".to_owned()));
+    assert_eq!(
+        run("body.why=[\"a\"]"),
+        (3, "expected body.why=[\"a\"], and it is [\"a\",\"b\"]\n".to_owned())
+    );
+    assert_eq!(run("status=ok").0, 2);
+}
+
+#[test]
+fn the_secret_is_written_into_one_line_of_a_file() {
+    let world = World::new();
+    world.write(".env.local", "A=1\nWEBHOOK_SECRET=old\nB=2\n");
+    let done = world.run(&["secret", "show", "--secret", "new", "--write-env", ".env.local:WEBHOOK_SECRET"]);
+    assert_eq!((done.code(), done.text()), (0, String::new()));
+    assert_eq!(
+        fs::read_to_string(world.folder().join(".env.local")).unwrap(),
+        "A=1\nWEBHOOK_SECRET=new\nB=2\n"
+    );
+    std::os::unix::fs::symlink(world.folder().join(".env.local"), world.folder().join("link")).unwrap();
+    let refused = world.run(&["secret", "show", "--secret", "x", "--write-env", "link:WEBHOOK_SECRET"]);
+    assert_eq!(refused.code(), 2, "{}", refused.whole());
+}
+
+#[test]
+fn endpoints_of_the_configuration_file_get_their_events_with_their_secrets() {
+    let (world, meetings, calendars) = (World::new(), Handler::start(), Handler::start());
+    world.write(
+        "webhook_config.json",
+        format!(
+            r#"[{{"webhook_url":"http://{}/hooks/meetings","events":["meeting.completed","meeting.failed"],"secret":"aaa","enabled":true}},
+                {{"webhook_url":"http://{}/hooks/calendars?k=v","events":["calendar.synced"],"secret":"bbb","enabled":true}},
+                {{"webhook_url":"https://example.test/x","events":["event.added"],"secret":"ccc","enabled":false}}]"#,
+            meetings.target(),
+            calendars.target(),
+        ),
+    );
+    let mut listening = world.listen(&[]);
+    for (event, handler, line) in [
+        ("meeting.completed", Some(&meetings), "POST /hooks/meetings HTTP/1.1"),
+        ("calendar.synced", Some(&calendars), "POST /hooks/calendars?k=v HTTP/1.1"),
+        ("event.added", None, "disabled"),
+        ("meeting.started", None, "filtered"),
+    ] {
+        let done = world.run(&["trigger", event, "--json"]);
+        assert_eq!(done.code(), 0, "{}", done.whole());
+        assert_eq!(done.objects()[0]["signature"], "valid", "{event} is signed with its endpoint's secret");
+        match handler {
+            Some(handler) => {
+                assert_eq!(handler.next().line, line);
+                listening.next("attempt");
+            }
+            None => assert_eq!(listening.next("not_forwarded")["reason"], line),
+        }
+    }
+    assert!(meetings.drain().is_empty() && calendars.drain().is_empty());
+}
+
+#[test]
+fn flags_route_filter_and_add_headers() {
+    let (world, first, second) = (World::new(), Handler::start(), Handler::start());
+    let route = format!("calendar.*,event.*={}/other", second.target());
+    let mut listening = world.listen(&[
+        "--forward",
+        &first.target(),
+        "--route",
+        &route,
+        "--events",
+        "!meeting.failed",
+        "-H",
+        "X-Added: yes",
+        "-H",
+        "User-Agent: mine",
+    ]);
+    for event in ["meeting.completed", "event.added", "meeting.failed"] {
+        assert_eq!(world.run(&["trigger", event]).code(), 0);
+    }
+    let (one, other) = (first.next(), second.next());
+    assert_eq!((one.line.as_str(), other.line.as_str()), ("POST / HTTP/1.1", "POST /other HTTP/1.1"));
+    assert_eq!(one.header("x-added"), Some(&b"yes"[..]));
+    assert_eq!(one.header("user-agent"), Some(&b"mine"[..]));
+    assert_eq!(one.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"user-agent")).count(), 1);
+    assert_eq!(listening.next("not_forwarded")["event_type"], "meeting.failed");
+    assert!(first.drain().is_empty());
+}
+
+#[test]
+fn settings_come_from_files_and_show_says_from_which() {
+    let (world, handler) = (World::new(), Handler::start());
+    world.write(
+        "mbaas-dev.toml",
+        format!("[listen]\nforward = \"{}/from-file\"\ntimeout = \"5s\"\n", handler.target()),
+    );
+    let shown = world.run(&["config", "show", "--json"]).objects();
+    let origin = |name: &str| {
+        let setting = shown.iter().find(|setting| setting["setting"] == name).unwrap();
+        (setting["value"].clone(), setting["origin"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(origin("timeout").0, "5s");
+    assert!(origin("timeout").1.ends_with("/mbaas-dev.toml"));
+    assert_eq!(origin("parallel"), ("64".into(), "default".to_owned()));
+    assert_eq!(origin("secret"), (serde_json::Value::Null, "this project (generated)".to_owned()));
+    let _listening = world.listen(&[]);
+    assert_eq!(world.run(&["trigger", "meeting.started"]).code(), 0);
+    assert_eq!(handler.next().line, "POST /from-file HTTP/1.1");
+}
+
+#[test]
+fn a_file_of_the_project_cannot_send_deliveries_away() {
+    let world = World::new();
+    for (text, code) in [
+        ("[listen]\nforward = \"https://evil.test/x\"\n", 2),
+        ("[listen]\nroute = [\"*=10.0.0.1:80\"]\n", 2),
+        ("[trigger]\nto = \"evil.test\"\n", 2),
+        ("[listen]\nforwrd = \"3000\"\n", 2),
+        ("[listn]\nforward = \"3000\"\n", 2),
+        ("[listen]\nport = 99999\n", 2),
+        ("[listen\n", 2),
+        ("[listen]\nforward = \"localhost:3000\"\n", 0),
+    ] {
+        world.write("mbaas-dev.toml", text);
+        let done = world.run(&["config", "show"]);
+        assert_eq!(done.code(), code, "{text}{}", done.whole());
+        assert!(code == 0 || done.errors().contains("mbaas-dev.toml"), "{}", done.whole());
+    }
+}

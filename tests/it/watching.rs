@@ -1,0 +1,105 @@
+//! Fixtures that fire when they are saved, however an editor goes about it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::handler::Handler;
+use crate::world::{Listening, World};
+
+fn watching() -> (World, Handler, Listening) {
+    let (world, handler) = (World::new(), Handler::start());
+    assert_eq!(world.run(&["fixtures", "init"]).code(), 0);
+    let listening = world.listen(&["--forward", &handler.target(), "--fixtures", "fixtures"]);
+    (world, handler, listening)
+}
+
+/// The next firing: the event and what the handler got.
+fn fired(listening: &mut Listening, handler: &Handler) -> (String, Value) {
+    let attempt = listening.next("attempt");
+    assert_eq!((&attempt["origin"], &attempt["signature"]), (&"watch".into(), &"valid".into()), "{attempt}");
+    let body = serde_json::from_slice(&handler.next().body).unwrap();
+    (attempt["event_type"].as_str().unwrap().to_owned(), body)
+}
+
+fn edit(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_saved_fixture_is_fired_once_however_it_is_saved() {
+    let (world, handler, mut listening) = watching();
+    let folder = world.folder().join("fixtures/preview");
+
+    edit(&folder.join("meeting.failed.json"), "meeting_not_found", "edited_in_place");
+    let (event, body) = fired(&mut listening, &handler);
+    assert_eq!((event.as_str(), &body["data"]["error"]), ("meeting.failed", &"edited_in_place".into()));
+
+    // As vim and most others do: a new file takes the place of the old one.
+    fs::copy(folder.join("meeting.started.json"), folder.join("4913~")).unwrap();
+    fs::rename(folder.join("4913~"), folder.join("meeting.started.json")).unwrap();
+    assert_eq!(fired(&mut listening, &handler).0, "meeting.started");
+
+    // Several writes of one save.
+    for _ in 0..5 {
+        edit(&folder.join("event.added.json"), "{", "{");
+    }
+    assert_eq!(fired(&mut listening, &handler).0, "event.added");
+
+    fs::write(folder.join("mine.json"), r#"{"event":"complete","data":{}}"#).unwrap();
+    assert_eq!(fired(&mut listening, &handler).0, "meeting.completed", "its body says what it is");
+
+    fs::remove_dir_all(world.folder().join("fixtures")).unwrap();
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("calendar.synced.json"), r#"{"event":"calendar.synced","data":{}}"#).unwrap();
+    assert_eq!(fired(&mut listening, &handler).0, "calendar.synced");
+
+    let (_, rest) = listening.interrupt();
+    let more: Vec<&Value> = rest.iter().filter(|line| line["type"] == "attempt").collect();
+    assert!(more.is_empty(), "nothing is fired twice: {more:?}");
+    assert!(handler.drain().is_empty());
+}
+
+#[test]
+fn a_broken_fixture_is_reported_with_its_place_and_the_watch_goes_on() {
+    let (world, handler, mut listening) = watching();
+    let path = world.folder().join("fixtures/preview/meeting.failed.json");
+    let good = fs::read_to_string(&path).unwrap();
+
+    fs::write(&path, "{\n  \"event\": \"failed\",\n  \"data\": {]\n}").unwrap();
+    let error = listening.next("error");
+    assert_eq!(error["code"], "fixture");
+    assert!(error["message"].as_str().unwrap().contains("meeting.failed.json:3:12: expected"), "{error}");
+
+    fs::write(&path, good.replace("{{ id('bot') }}", "{{ idd('bot') }}")).unwrap();
+    let error = listening.next("error");
+    assert!(error["message"].as_str().unwrap().contains("did you mean `id`"), "{error}");
+    assert!(handler.drain().is_empty(), "nothing was sent");
+
+    fs::write(&path, good).unwrap();
+    assert_eq!(fired(&mut listening, &handler).0, "meeting.failed");
+}
+
+#[test]
+fn a_branch_switch_fires_what_changed_and_nothing_else() {
+    let (world, handler, mut listening) = watching();
+    let folder = world.folder().join("fixtures/preview");
+    let mut changed: Vec<String> = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("meeting.failed@") {
+            edit(&path, "\"event\": \"failed\"", "\"event\":  \"failed\"");
+            changed.push(name);
+        }
+    }
+    assert!(changed.len() > 10);
+    for _ in &changed {
+        assert_eq!(fired(&mut listening, &handler).0, "meeting.failed");
+    }
+    let (_, rest) = listening.interrupt();
+    assert!(rest.iter().all(|line| line["type"] != "attempt"), "{rest:?}");
+}
