@@ -1,5 +1,7 @@
 //! Broadcast of updates to observers: bounded, and allowed to drop, since the store is the truth.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use tokio::sync::broadcast;
 
 use crate::model::Update;
@@ -9,23 +11,31 @@ pub const CAPACITY: usize = 4096;
 
 /// A cloneable handle to the broadcast.
 #[derive(Clone, Debug)]
-pub struct Bus(broadcast::Sender<Update>);
+pub struct Bus(Arc<RwLock<Option<broadcast::Sender<Update>>>>);
 
 impl Bus {
     /// A bus without observers.
     pub fn new() -> Self {
-        Self(broadcast::channel(CAPACITY).0)
+        Self(Arc::new(RwLock::new(Some(broadcast::channel(CAPACITY).0))))
     }
 
     /// Tells every observer; nobody listening is fine.
     pub fn publish(&self, update: Update) {
-        // The only error is that there is no observer at the moment.
-        drop(self.0.send(update));
+        if let Some(sender) = &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            // The only error is that there is no observer at the moment.
+            drop(sender.send(update.at_a_glance()));
+        }
     }
 
-    /// Hears everything that is published from now on.
+    /// Hears everything that is published from now on; ends at once when the bus is closed already.
     pub fn subscribe(&self) -> broadcast::Receiver<Update> {
-        self.0.subscribe()
+        let sender = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        sender.as_ref().map_or_else(|| broadcast::channel(1).1, broadcast::Sender::subscribe)
+    }
+
+    /// Ends every observer once it has heard what was published, whoever still holds a handle.
+    pub fn close(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -150,6 +150,8 @@ impl Listen {
         // Whoever is not ready by now is cut off; deliveries are recorded already.
         drop(tokio::time::timeout(GRACE, under_way).await);
         self.store.close().await;
+        // Tasks that were cut off hold handles yet.
+        self.bus.close();
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +28,7 @@ pub struct StateFolder(PathBuf);
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}", .path.display())]
+    #[error("cannot {action} {}", .path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -166,7 +167,7 @@ impl StateFolder {
         let path = self.0.join(LISTEN);
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let mut file = open_own(&path, &options)?;
-        if file.try_lock().is_err() {
+        if !is_locked_soon(&file) {
             return Ok(None);
         }
         let listen = ListenSecrets::new(keys, token);
@@ -269,6 +270,22 @@ fn open_own(path: &Path, options: &OpenOptions) -> Result<File, StateError> {
     }
 }
 
+/// Locks a file unless somebody else keeps it locked: a command that looks whether a `listen` runs does so for a
+/// moment only.
+fn is_locked_soon(file: &File) -> bool {
+    (0..10).any(|_| {
+        let locked = file.try_lock().is_ok();
+        if !locked {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        locked
+    })
+}
+
 fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
-    move |source| StateError::Io { action, path: path.to_owned(), source }
+    move |source| {
+        // What tempfile adds is the name of a file that nobody knows.
+        let source = if source.get_ref().is_some() { source.kind().into() } else { source };
+        StateError::Io { action, path: path.to_owned(), source }
+    }
 }

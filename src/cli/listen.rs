@@ -118,7 +118,11 @@ impl From<VerifyArg> for Verify {
 }
 
 pub fn run(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit> {
-    roads::runtime()?.block_on(listen(arguments, session))
+    let runtime = roads::runtime()?;
+    let exit = runtime.block_on(listen(arguments, session));
+    // Whoever does not want to wait does not wait for a screen that stands still either.
+    runtime.shutdown_background();
+    exit
 }
 
 async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit> {
@@ -163,7 +167,11 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         return Ok(Exit::Interrupted);
     }
     // The bus is closed by now: the observer shows what is left and ends.
-    drop(tokio::task::spawn_blocking(move || watcher.join()).await);
+    let shown = tokio::task::spawn_blocking(move || watcher.join());
+    tokio::select! {
+        shown = shown => drop(shown),
+        _ = signals.next() => return Ok(Exit::Interrupted),
+    }
     screen.sum_up(&session.output)?;
     Ok(match (screen.reached(), end) {
         (Some(Reached { acknowledged: true }), _) | (None, End::Stopped | End::Signal(Reason::Terminate)) => {

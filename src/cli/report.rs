@@ -10,7 +10,7 @@ use crate::app::secret::SecretError;
 use crate::app::state::StateError;
 use crate::fixture::{FixtureError, UnknownEvent};
 use crate::json::SyntaxError;
-use crate::model::{FailureKind, Outcome, Verdict};
+use crate::model::{FailureKind, Outcome, Verdict, printable_lines};
 use crate::signature::Unsupported;
 use crate::sources::compose::EditError;
 use crate::sources::dispatch::{DispatchError, Sent};
@@ -92,7 +92,8 @@ pub fn report(error: &anyhow::Error, output: &Output) -> Exit {
         return Exit::Done;
     }
     let (exit, hint) = meaning(error);
-    output.complain(&format!("{} {error:#}", output.talk_paint.bad("error:")));
+    let message = printable_lines(&format!("{error:#}"));
+    output.complain(&format!("{} {message}", output.talk_paint.bad("error:")));
     if !hint.is_empty() {
         output.complain(&format!("{} {hint}", output.talk_paint.odd("hint:")));
     }

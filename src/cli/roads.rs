@@ -66,11 +66,19 @@ impl RoadArgs {
     /// Opens the road; its tasks run on the runtime that is entered.
     pub fn open(&self, session: &Session) -> anyhow::Result<OpenRoad> {
         let running = session.state.running()?;
-        let secret = self.secret.choose_beside(session)?;
         let ingress = match &running {
             Some((running, _, token)) => Some((running.ingress.parse::<Target>()?, token.clone())),
             None => None,
         };
+        if self.to.is_none() && ingress.is_none() {
+            return Err(Usage::new(
+                "no listen is running in this project, and no --to says where to send",
+                "start `mbaas-dev listen --forward localhost:3000`, or give `--to localhost:3000`",
+            )
+            .into());
+        }
+        // The first time generates one, which leaves a trace.
+        let secret = self.secret.choose_beside(session)?;
         match (&self.to, ingress) {
             (Some(target), ingress) if !is_same(ingress.as_ref().map(|(at, _)| at), target) => {
                 self.direct(session, target.clone(), secret)

@@ -11,6 +11,9 @@ use super::delivery::named;
 /// How much of a handler's answer is kept, in bytes; the rest is passed on but not recorded.
 pub const KEPT_ANSWER_BYTES: usize = 1024 * 1024;
 
+/// How much of a handler's answer observers get to see, in bytes: what waits for a slow one is bounded.
+pub const SHOWN_ANSWER_BYTES: usize = 16 * 1024;
+
 /// One try at handing a delivery to one target.
 #[derive(Clone, Debug)]
 pub struct Attempt {
@@ -74,6 +77,27 @@ named! {
         TooLarge = "too_large",
         /// The answer is not HTTP.
         Protocol = "protocol",
+    }
+}
+
+impl Attempt {
+    /// Whether its answer is longer than what observers show.
+    pub fn is_long(&self) -> bool {
+        matches!(&self.outcome, Outcome::Answered(answer) if answer.body.len() > SHOWN_ANSWER_BYTES)
+    }
+
+    /// The attempt with no more of its answer's body than observers show.
+    #[must_use]
+    pub fn at_a_glance(&self) -> Self {
+        let mut glance = self.clone();
+        if let Outcome::Answered(answer) = &mut glance.outcome
+            && answer.body.len() > SHOWN_ANSWER_BYTES
+        {
+            // A copy: a slice would keep the whole.
+            answer.body = Bytes::copy_from_slice(&answer.body[..SHOWN_ANSWER_BYTES]);
+            answer.cut = true;
+        }
+        glance
     }
 }
 

@@ -18,7 +18,7 @@ mod shape;
 mod target;
 mod update;
 
-pub use attempt::{Answer, Attempt, Failure, FailureKind, KEPT_ANSWER_BYTES, Outcome};
+pub use attempt::{Answer, Attempt, Failure, FailureKind, KEPT_ANSWER_BYTES, Outcome, SHOWN_ANSWER_BYTES};
 pub use clock::{Clock, Tick};
 pub use contract::Contract;
 pub use delivery::{Delivery, DeliveryId, Incoming, Kind, NotForwarded, Origin, Request, Verdict};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Delivery, Target};
+use super::{Attempt, Delivery, Target};
 
 /// Something that observers want to hear about.
 #[derive(Clone, Debug)]
@@ -24,6 +24,25 @@ pub enum Update {
     TargetUp(Arc<Target>),
     /// We could not do our part.
     Trouble(Arc<Trouble>),
+}
+
+impl Update {
+    /// The update with no more of handlers' answers than observers show: many wait for a slow one.
+    #[must_use]
+    pub fn at_a_glance(self) -> Self {
+        let glance = |delivery: Arc<Delivery>| {
+            if !delivery.attempts.iter().any(Attempt::is_long) {
+                return delivery;
+            }
+            let attempts = delivery.attempts.iter().map(Attempt::at_a_glance).collect();
+            Arc::new(Delivery { attempts, ..Delivery::clone(&delivery) })
+        };
+        match self {
+            Self::Attempted(delivery) => Self::Attempted(glance(delivery)),
+            Self::Retry(delivery, pause) => Self::Retry(glance(delivery), pause),
+            other => other,
+        }
+    }
 }
 
 /// Trouble of our own.

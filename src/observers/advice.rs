@@ -1,6 +1,8 @@
 //! One useful sentence about a delivery that the handler did not acknowledge.
 
-use crate::model::{Answer, Attempt, Delivery, FailureKind, Headers, Outcome, Printable, Verdict};
+use crate::model::{
+    Answer, Attempt, Delivery, FailureKind, Headers, Outcome, Printable, SHOWN_ANSWER_BYTES, Verdict,
+};
 
 /// How many characters of an answer are shown on a line.
 const PREVIEW: usize = 120;
@@ -77,15 +79,16 @@ pub fn preview(answer: &Answer) -> Option<String> {
     if answer.body.is_empty() {
         return None;
     }
-    let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(16 * 1024)]);
+    let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(SHOWN_ANSWER_BYTES)]);
+    let over = if answer.cut { "over " } else { "" };
     if is_html(&answer.headers, &text) {
         return Some(match html_title(&text) {
             Some(title) => format!("HTML: {}", Printable::text(title.trim()).cut(PREVIEW)),
-            None => format!("HTML, {}", size(answer.body.len() as u64)),
+            None => format!("HTML, {over}{}", size(answer.body.len() as u64)),
         });
     }
     if answer.body.contains(&0) {
-        return Some(format!("binary, {}", size(answer.body.len() as u64)));
+        return Some(format!("binary, {over}{}", size(answer.body.len() as u64)));
     }
     let line: Vec<&str> = text.split_whitespace().take(PREVIEW).collect();
     Some(Printable::text(&line.join(" ")).cut(PREVIEW))

@@ -75,10 +75,10 @@ fn news_of(update: &Update) -> Option<News> {
 impl Heard {
     /// Whether an update is news: not when the store told it already.
     fn is_news(&mut self, update: &Update) -> bool {
-        self.on_the_bus = self.on_the_bus.saturating_sub(1);
         if self.on_the_bus == 0 {
             self.caught_up.clear();
         }
+        self.on_the_bus = self.on_the_bus.saturating_sub(1);
         let Some(news) = news_of(update) else { return true };
         self.take_note(update);
         !self.caught_up.remove(&news)

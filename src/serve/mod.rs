@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -129,7 +130,10 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let (stream, heads) = Watched::new(stream);
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&has_asked);
     let service = service_fn(move |request: Request<Incoming>| {
+        asks.store(true, Ordering::Relaxed);
         let written = heads.take_matching(request.headers());
         let head = written
             .unwrap_or_else(|| Head { headers: Headers::from(request.headers()), has_bare_line_feed: false });
@@ -157,8 +161,16 @@ where
         .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    // hyper's own limit begins when it knows which version is spoken: a client that says nothing would stay for ever.
+    let says_nothing = async {
+        tokio::time::sleep(HEAD_TIMEOUT).await;
+        if has_asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = says_nothing => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await

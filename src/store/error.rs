@@ -119,6 +119,8 @@ impl StoreError {
             error if is_about_a_value(error) => return Self::Damaged { file, detail },
             _ => return Self::Other { file, detail },
         };
+        // It quotes the whole rest of a statement that it cannot read.
+        let detail = detail.lines().next().unwrap_or_default().to_owned();
         match (cause.code, cause.extended_code) {
             // Our SQL is tested, so it is the tables that do not fit it.
             (ErrorCode::Unknown, ffi::SQLITE_ERROR) => {
@@ -132,6 +134,8 @@ impl StoreError {
                 _,
             ) => Self::Busy { file },
             (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Self::Damaged { file, detail },
+            // It cannot even read there, unless somebody else has the log open.
+            (ErrorCode::CannotOpen, _) if is_on_read_only_disk(&file) => Self::ReadOnly { file },
             (ErrorCode::ReadOnly, _) => Self::ReadOnly { file },
             (ErrorCode::CannotOpen | ErrorCode::PermissionDenied, _) => Self::Unwritable { file, detail },
             _ => Self::Other { file, detail },
@@ -148,6 +152,11 @@ fn is_about_a_value(error: &rusqlite::Error) -> bool {
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::Utf8Error(..)
     )
+}
+
+fn is_on_read_only_disk(file: &Path) -> bool {
+    let opened = std::fs::OpenOptions::new().write(true).open(file);
+    opened.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// A path as one word of a shell.

@@ -73,6 +73,7 @@ pub(super) fn open_for_writing(file: &Path) -> Result<Connection, StoreError> {
     if connection.is_readonly("main").map_err(failed)? {
         return Err(StoreError::ReadOnly { file: file.to_path_buf() });
     }
+    schema::check_owner(&connection, file)?;
     set_up_writing(&connection).map_err(failed)?;
     schema::migrate(&mut connection, file, schema::MIGRATIONS)?;
     // A file with other tables shows itself here and not at the first delivery.

@@ -35,8 +35,7 @@ impl Reader {
             return Ok(None);
         }
         let mut connection = file::open_for_reading(&file)?;
-        let found = schema::version(&connection).map_err(|error| StoreError::from_sqlite(&file, &error))?;
-        if !schema::is_current(&file, found, schema::MIGRATIONS)? {
+        if !schema::check_owner(&connection, &file)? {
             drop(file::open_for_writing(&file)?);
             connection = file::open_for_reading(&file)?;
         }

@@ -70,6 +70,24 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// Whether a file is of the newest format; an error, before anything is changed in it, when it is a sound database
+/// that is not ours, or of a format that is not known here.
+pub(super) fn check_owner(connection: &Connection, file: &Path) -> Result<bool, StoreError> {
+    // One statement sees one moment: another process may be making the tables.
+    let look = "SELECT user_version, (SELECT count(*) FROM sqlite_schema),
+        (SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('deliveries', 'attempts'))
+        FROM pragma_user_version";
+    let seen = connection.query_row(look, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let (found, things, ours): (i64, i64, i64) =
+        seen.map_err(|error| StoreError::from_sqlite(file, &error))?;
+    let is_current = is_current(file, found, MIGRATIONS)?;
+    if (found == 0 && things > 0) || (found > 0 && ours < 2) {
+        let detail = "its tables are not those of mbaas-dev".to_owned();
+        return Err(StoreError::Damaged { file: file.to_path_buf(), detail });
+    }
+    Ok(is_current)
+}
+
 /// How a file of format `found` relates to the newest of `migrations`: whether it is current, or an error when this
 /// program cannot know it.
 pub(super) fn is_current(file: &Path, found: i64, migrations: &[&str]) -> Result<bool, StoreError> {
