@@ -133,6 +133,12 @@ fn every_test_file_is_listed() {
     let main = read(&root().join("tests/it/main.rs"));
     for (name, _) in sources("tests/it") {
         let module = name.rsplit('/').next().unwrap().trim_end_matches(".rs");
+        let folder = name.trim_start_matches("tests/it/").split_once('/').map(|(folder, _)| folder);
+        if let Some(folder) = folder {
+            let head = read(&root().join(format!("tests/it/{folder}.rs")));
+            assert!(head.contains(&format!("mod {module};")), "{name} is not part of {folder}.rs");
+            continue;
+        }
         assert!(
             module == "main" || main.contains(&format!("mod {module};")),
             "{name} is not part of main.rs"

@@ -1,0 +1,115 @@
+//! `config`, `fixtures` and `secret show --write-env`: what a project keeps in files.
+
+use super::super::world::World;
+use super::{Transcript, obliging, target};
+
+#[test]
+fn settings_are_shown_with_where_they_come_from() {
+    let world = World::new();
+    let mut transcript = Transcript::of(&world);
+    let _plain = transcript.run(&["config", "show", "--json"]);
+    world.write("mbaas-dev.toml", "color = \"never\"\n\n[listen]\nforward = \"3000/hooks\"\nport = 4500\n");
+    world.write(
+        "webhook_config.json",
+        r#"{"webhook_url": "https://x.test/hooks", "events": ["meeting.failed"], "secret": "of the file"}"#,
+    );
+    for (arguments, code) in [
+        (&["config", "show"][..], 0),
+        (&["config", "show", "demo"], 0),
+        (&["config", "show", "trigger"], 2),
+        (&["config", "show", "events"], 2),
+        (&["config", "show", "nothing"], 2),
+    ] {
+        let done = transcript.run(arguments);
+        assert_eq!(done.code(), code, "{}", done.whole());
+        assert!(!done.text().contains("of the file"), "{}", done.text());
+    }
+    for settings in ["[listen]\nprot = 4500\n", "[listen]\nport = \"many\"\n", "[listn]\n", "port 4500\n"] {
+        world.write("mbaas-dev.toml", settings);
+        let done = transcript.run(&["config", "show"]);
+        assert_eq!((done.code(), done.text().as_str()), (2, ""), "{settings}");
+    }
+    transcript.assert("config");
+}
+
+#[test]
+fn endpoints_that_cannot_be_used_are_named() {
+    let world = World::new();
+    let mut transcript = Transcript::of(&world);
+    for config in [
+        "[]",
+        "7",
+        "{}",
+        r#"{"webhook_url": 7}"#,
+        r#"{"webhook_url": "ftp://x"}"#,
+        r#"{"webhook_url": "http://x", "event": ["meeting.failed"]}"#,
+        r#"{"webhook_url": "http://x", "events": ["meeting.faild"]}"#,
+        r#"{"webhook_url": "http://x", "events": []}"#,
+        r#"{"webhook_url": "http://x", "enabled": "yes"}"#,
+        r#"[{"webhook_url": "http://x"}, {"webhook_url": "http://x", "secret": ""}]"#,
+    ] {
+        world.write("webhook_config.json", config);
+        let done = world.run(&["secret", "show", "--quiet"]);
+        transcript.keep(&[config], &if config == "[]" { String::new() } else { done.whole() });
+        assert_eq!(done.code(), if config == "[]" { 0 } else { 2 }, "{config}: {}", done.whole());
+    }
+    transcript.assert("endpoints");
+}
+
+#[test]
+fn fixtures_are_copied_listed_checked_and_sent() {
+    let (world, handler) = (World::new(), obliging());
+    let mut transcript = Transcript::of(&world);
+    for arguments in [
+        &["fixtures", "list"][..],
+        &["fixtures", "validate"],
+        &["fixtures", "init"],
+        &["fixtures", "init", "fixtures"],
+    ] {
+        assert_eq!(transcript.run(arguments).code(), 0, "{arguments:?}");
+    }
+    let copied = world.run(&["fixtures", "list", "fixtures", "--json"]).objects();
+    assert_eq!(copied.len(), world.run(&["fixtures", "list", "--json"]).objects().len());
+    let to = target(&handler, "/ok");
+    let done = world.run(&["trigger", "fixtures/preview/meeting.failed@access_denied.json", "--to", &to]);
+    assert_eq!(done.code(), 0, "{}", done.whole());
+    world.write("mine/preview/meeting.failed@mine.json", "{\"event\": \"failed\",}");
+    world.write("mine/preview/meeting.started.json", "{\"event\": \"{{ idd() }}\"}");
+    world.write("mine/preview/calendar.synced.json", "{\"event\": \"calendar.synced\"}");
+    for (arguments, code) in [
+        (&["fixtures", "list", "mine"][..], 0),
+        (&["fixtures", "validate", "mine"], 1),
+        (&["fixtures", "validate", "mine", "--json"], 1),
+        (&["fixtures", "validate", "nowhere"], 2),
+        (&["fixtures", "init", "mine/preview/calendar.synced.json"], 2),
+    ] {
+        assert_eq!(transcript.run(arguments).code(), code, "{arguments:?}");
+    }
+    transcript.assert("fixtures");
+}
+
+#[test]
+fn the_secret_is_written_into_a_file_of_variables() {
+    let world = World::new();
+    world.write(".env.local", "A=1\nWEBHOOK_SECRET=old\nB=2");
+    let mut transcript = Transcript::of(&world);
+    let secret = ["--secret", "it's $new \"quoted\""];
+    for (variable, code) in
+        [(".env.local:WEBHOOK_SECRET", 0), (".env:S", 0), (".env", 2), (":S", 2), (".env:1S", 2)]
+    {
+        let done = transcript.run(&[&["secret", "show", "--write-env", variable][..], &secret].concat());
+        assert_eq!(done.code(), code, "{}", done.whole());
+        assert!(!done.text().contains("quoted"), "the secret was printed: {}", done.whole());
+    }
+    let done = world.run(&["secret", "show", "--write-env", "new/.env:S"]);
+    assert_eq!(done.code(), 2);
+    // The folder is not there; that the file is written under another name first is nobody's business.
+    let folder = world.folder().display();
+    assert_eq!(
+        done.errors(),
+        format!("error: cannot write {folder}/new/.env: No such file or directory (os error 2)\n")
+    );
+    let read = |name: &str| std::fs::read_to_string(world.folder().join(name)).unwrap();
+    transcript.text += &format!("{}---\n{}", read(".env.local"), read(".env"));
+    transcript.assert("write_env");
+}
