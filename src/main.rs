@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use mbaas_dev::cli::{self, Context, Exit};
+use mbaas_dev::cli::{self, Context};
 
 fn main() -> ExitCode {
     match Context::process() {
         Ok(context) => cli::run(std::env::args_os(), context).into(),
-        // The working directory is gone: there is nothing to work on.
-        Err(_) => Exit::Failed.into(),
+        Err(error) => cli::give_up(error).into(),
     }
 }

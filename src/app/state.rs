@@ -111,6 +111,16 @@ impl StateFolder {
         fs::write(&ignore, "*\n").map_err(fault("write", &ignore))
     }
 
+    /// Fails when something else stands where the folder belongs; that it is not there yet is fine.
+    pub fn check(&self) -> Result<(), StateError> {
+        match fs::metadata(&self.0) {
+            Ok(found) if !found.is_dir() => {
+                Err(StateError::NotOurs { path: self.0.clone(), expected: "a folder" })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.0

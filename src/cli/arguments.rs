@@ -4,13 +4,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Session;
 use super::report::Usage;
 use crate::app::secret::{self, ChosenSecret, Given, SecretSource};
 use crate::json::{Json, Path};
-use crate::model::Secret;
+use crate::model::{Clock, Secret};
 use crate::sources::compose::Patch;
 
 /// `--secret`.
@@ -138,6 +138,11 @@ pub fn header(text: &str) -> Result<(String, String), String> {
         return Err(format!("`{name}` belongs to the connection and cannot be set"));
     }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The moment so long ago, or the first that there is.
+pub fn since(clock: &Clock, ago: Duration) -> Timestamp {
+    clock.now().checked_sub(ago).unwrap_or(Timestamp::MIN)
 }
 
 /// A number of bytes: `1048576`, `512K`, `32M`.

@@ -18,7 +18,10 @@ pub struct CompletionsArgs {
 pub fn run(arguments: &CompletionsArgs, session: &Session) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command(), "mbaas-dev", &mut script);
-    session.output.write_data(&script)?;
+    // clap_complete writes the hyphen of our name in two ways for bash, so that nothing below the first level
+    // would complete (clap-rs/clap#6421).
+    let script = String::from_utf8(script)?.replace("mbaas__subcmd__dev", "mbaas__dev");
+    session.output.write_data(script.as_bytes())?;
     Ok(Exit::Done)
 }
 

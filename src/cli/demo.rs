@@ -19,6 +19,7 @@ use crate::fixture::{Catalogue, Entry, Run};
 use crate::forward::{self, Forward};
 use crate::model::{Contract, Kind, Origin, Secret, Target};
 use crate::observers::goal::Goal;
+use crate::observers::json_lines;
 use crate::pipeline;
 use crate::signature::{Keyring, SignMode};
 use crate::sources::compose::{self, Signing};
@@ -60,7 +61,9 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     let screen = Screen::new(&session, arguments.json, Goal::default(), stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     tasks.spawn(listen.run(stop.clone()));
-    if !arguments.json {
+    if arguments.json {
+        session.output.data(&json_lines::ready(&ingress, None, None))?;
+    } else {
         let routes = Routes { default: Some(target), ..Routes::default() };
         greet(&session.output, &ingress, &routes, &chosen);
         session.output.talk("  handler     built in: it verifies every signature\n");

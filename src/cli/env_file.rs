@@ -50,6 +50,8 @@ impl EnvVariable {
         };
         let changed = with_variable(&text, &self.name, value);
         let parent = path.parent().unwrap_or(folder);
+        // The error of a temporary file would name that one.
+        fs::metadata(parent).map_err(cannot)?;
         let mut file = tempfile::NamedTempFile::new_in(parent).map_err(cannot)?;
         file.write_all(changed.as_bytes()).map_err(cannot)?;
         file.as_file().set_permissions(fs::Permissions::from_mode(mode & 0o777)).map_err(cannot)?;

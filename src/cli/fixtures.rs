@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Session;
 use super::report::{Exit, Usage};
 use crate::fixture::{Catalogue, Entry, Fixture, Run};
-use crate::model::FORMAT_VERSION;
+use crate::model::{FORMAT_VERSION, Printable};
 use crate::sources::watch::read_folder;
 
 /// Work with fixtures of your own
@@ -87,10 +87,12 @@ fn list(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Exit> {
             json!({ "v": FORMAT_VERSION, "fixture": label, "wire_event": wire_event, "meaning": meaning })
                 .to_string()
         } else {
+            let shown = |text: &str| Printable::text(text).to_string();
             format!(
-                "{label:<52}  {:<22}  {}",
-                wire_event.as_deref().unwrap_or("-"),
-                session.output.paint.faint(meaning.as_deref().unwrap_or_default()),
+                "{:<52}  {:<22}  {}",
+                shown(&label),
+                shown(wire_event.as_deref().unwrap_or("-")),
+                session.output.paint.faint(&shown(meaning.as_deref().unwrap_or_default())),
             )
         };
         session.output.data(line.trim_end())?;

@@ -35,7 +35,7 @@ use self::settings_file::SettingsFile;
 use crate::app::endpoints::{BadConfig, ConfigFile, Endpoint};
 use crate::app::state::StateFolder;
 use crate::fixture::Catalogue;
-use crate::model::{Clock, Contract, EventType};
+use crate::model::{Clock, Contract, EventType, printable_lines};
 use crate::observers::terminal::Style;
 
 /// Local development tunnel and webhook simulator for Meeting BaaS webhooks.
@@ -206,7 +206,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
     }
 }
 
+/// The end when there is no outside world to work in.
+pub fn give_up(error: io::Error) -> Exit {
+    let error = anyhow::Error::new(error).context("the working directory cannot be found");
+    report::report(&error, &Output::process())
+}
+
 fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
+    session.state.check()?;
     match command {
         Command::Listen(arguments) => listen::run(arguments, session),
         Command::Trigger(arguments) => trigger::run(&arguments, session),
@@ -248,7 +255,7 @@ fn explain(error: anyhow::Error, output: &Output) -> Exit {
     };
     let text = error.to_string();
     if error.use_stderr() {
-        output.complain(text.trim_end());
+        output.complain(printable_lines(&text).trim_end());
         return Exit::Usage;
     }
     match output.write_data(text.as_bytes()) {

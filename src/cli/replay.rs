@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::Session;
-use super::arguments::{PatchArgs, duration};
+use super::arguments::{PatchArgs, duration, since};
 use super::deliveries::diff::detail;
 use super::report::{Exit, exit_of};
 use super::roads::{self, Purpose, RoadArgs};
@@ -80,13 +80,17 @@ pub fn run(arguments: &ReplayArgs, session: &Session) -> anyhow::Result<Exit> {
 /// The deliveries to replay, oldest first.
 fn choose(arguments: &ReplayArgs, session: &Session) -> anyhow::Result<Vec<Selector>> {
     if !arguments.ids.is_empty() {
+        // Nothing is sent when one of them is not there.
+        for selector in &arguments.ids {
+            find(&session.state, selector)?;
+        }
         return Ok(arguments.ids.clone());
     }
     let Some(reader) = Reader::open(session.state.path())? else { return Ok(Vec::new()) };
     let query = Query {
         event: arguments.event.clone(),
         unresolved: arguments.failed,
-        since: arguments.since.map(|ago| session.clock.now() - ago),
+        since: arguments.since.map(|ago| since(&session.clock, ago)),
         limit: arguments.last.map_or(MOST, |last| usize::try_from(last).unwrap_or(MOST)),
         ..Query::default()
     };

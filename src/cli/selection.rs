@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::arguments::duration;
+use super::arguments::{duration, since};
 use super::report::Usage;
 use crate::app::state::StateFolder;
 use crate::model::{Clock, Contract, DeliveryId, Origin};
@@ -44,7 +44,7 @@ impl FilterArgs {
             contract: self.contract,
             origin: self.origin,
             failed: self.failed,
-            since: self.since.map(|ago| clock.now() - ago),
+            since: self.since.map(|ago| since(clock, ago)),
             search: self.search.clone(),
             limit,
             ..Query::default()
