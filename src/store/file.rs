@@ -142,7 +142,11 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
     let mut waited = Duration::ZERO;
     loop {
-        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())) {
+        // Only an empty file takes the first: space that pruning frees is given back, bit by bit.
+        let switched = connection
+            .pragma_update(None, "auto_vacuum", "INCREMENTAL")
+            .and_then(|()| connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())));
+        match switched {
             Err(error) if is_busy(&error) && waited < PATIENCE => {
                 std::thread::sleep(PAUSE);
                 waited += PAUSE;

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod import;
 mod insert;
+mod prune;
 mod query;
 mod reader;
 mod row;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::StoreError;
 pub use import::{Imported, Importer};
+pub use prune::{Limits, Pruned, Pruner};
 pub use query::{Query, Recorded, Selector};
 pub use reader::Reader;
 pub use writer::Waiting;
