@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::retention::{Keep, Retention};
 use super::state::{StateError, StateFolder};
 use crate::bus::Bus;
 use crate::contract::WireNames;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub pipeline: pipeline::Settings,
     /// Whether deliveries wait while their target is away.
     pub hold: bool,
+    /// Which deliveries are kept; `None` keeps all.
+    pub keep: Option<Keep>,
 }
 
 /// A `listen` that is bound and has its store open.
@@ -55,6 +58,7 @@ pub struct Listen {
     waiting: CancellationToken,
     deliveries: TaskTracker,
     connections: TaskTracker,
+    retention: Option<Retention>,
 }
 
 /// Why `listen` cannot start.
@@ -112,8 +116,21 @@ impl Listen {
             clock: clock.clone(),
             environment,
         });
-        let ingress = Ingress::new(settings.ingress, names, router, bus.clone(), clock);
-        Ok(Self { listener, ingress, watch, pipeline, store, bus, waiting, deliveries, connections })
+        let ingress = Ingress::new(settings.ingress, names, router, bus.clone(), clock.clone());
+        let of_folder = |keep| Retention { keep, folder: folder.path().to_owned(), clock, bus: bus.clone() };
+        let retention = settings.keep.map(of_folder);
+        Ok(Self {
+            listener,
+            ingress,
+            watch,
+            pipeline,
+            store,
+            bus,
+            waiting,
+            deliveries,
+            connections,
+            retention,
+        })
     }
 
     /// Where it listens.
@@ -136,6 +153,9 @@ impl Listen {
                     bus.publish(Update::Trouble(Arc::new(no_watch(&error))));
                 }
             });
+        }
+        if let Some(retention) = self.retention {
+            self.connections.spawn(retention.run(stop.clone()));
         }
         let ingress = self.ingress;
         let service = move |arrived| ingress.clone().receive(arrived);

@@ -4,6 +4,7 @@ pub mod demo;
 pub mod endpoints;
 pub mod listen;
 pub mod private_file;
+pub mod retention;
 pub mod secret;
 pub mod shutdown;
 pub mod state;

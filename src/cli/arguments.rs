@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Session;
 use super::report::Usage;
+use crate::app::retention::Keep;
 use crate::app::secret::{self, ChosenSecret, Given, SecretSource};
 use crate::json::{Json, Path};
 use crate::model::{Clock, Secret};
@@ -145,18 +146,49 @@ pub fn since(clock: &Clock, ago: Duration) -> Timestamp {
     clock.now().checked_sub(ago).unwrap_or(Timestamp::MIN)
 }
 
-/// A number of bytes: `1048576`, `512K`, `32M`.
+/// An age: `12h`, `7d`, `2w`; a day has 24 hours. A plain number could be anything and is refused.
+pub fn age(text: &str) -> Result<Duration, String> {
+    let span: Result<jiff::Span, _> = text.parse();
+    let age = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
+    // Further back than any record goes, and no point of time may lie beyond all calendars.
+    let most = Duration::from_hours(24 * 366 * 100);
+    age.ok()
+        .and_then(|age| Duration::try_from(age).ok())
+        .filter(|age| *age <= most)
+        .ok_or_else(|| format!("`{}` is not an age such as `12h`, `7d` or `2w`", text.escape_debug()))
+}
+
+/// What to keep: a number of deliveries, or an age.
+pub fn keep(text: &str) -> Result<Keep, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(Keep::Newest(number));
+    }
+    age(text).map(Keep::For).map_err(|_not_an_age| {
+        format!("`{}` is neither a number of deliveries nor an age such as `7d`", text.escape_debug())
+    })
+}
+
+/// A number of bytes: `1048576`, `512K`, `32M`, `1G`.
+pub fn size(text: &str) -> Result<u64, String> {
+    let upper = text.to_ascii_uppercase();
+    let number = upper.trim_end_matches("IB").trim_end_matches('B');
+    let units = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1_u64 << 40)];
+    let (digits, unit) = units
+        .into_iter()
+        .find_map(|(name, unit)| Some((number.strip_suffix(name)?, unit)))
+        .unwrap_or((number, 1));
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    bytes
+        .filter(|bytes| *bytes > 0 && !digits.starts_with('+'))
+        .ok_or_else(|| format!("`{}` is not a size such as `512K`, `32M` or `1G`", text.escape_debug()))
+}
+
+/// The size of something that is held in memory.
 pub fn bytes(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
-        number if number.ends_with('K') => (number.trim_end_matches('K').to_owned(), 1024),
-        number if number.ends_with('M') => (number.trim_end_matches('M').to_owned(), 1024 * 1024),
-        number => (number.to_owned(), 1),
-    };
-    digits
-        .parse::<usize>()
+    size(text)
         .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|bytes| (1..=1024 * 1024 * 1024).contains(bytes))
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .filter(|bytes| *bytes <= 1024 * 1024 * 1024)
         .ok_or_else(|| {
             format!("`{}` is not a size from 1 to 1024M, such as `512K` or `32M`", text.escape_debug())
         })
@@ -176,6 +208,14 @@ mod tests {
         assert_eq!(bytes("32M"), Ok(33_554_432));
         assert_eq!(bytes("512kb"), Ok(524_288));
         assert!(["0", "2G", "-1", "M", "9999M", ""].into_iter().all(|text| bytes(text).is_err()));
+        assert_eq!((size("1G"), size("2TiB")), (Ok(1 << 30), Ok(2 << 40)));
+        assert!(["0", "+1", "1.5G", "G", "1X", "99999999999T"].into_iter().all(|text| size(text).is_err()));
+        assert_eq!(age("7d"), Ok(Duration::from_hours(168)));
+        assert_eq!(age("1w 1d 12h"), Ok(Duration::from_hours(204)));
+        assert!(["7", "-7d", "soon", "1mo", "9999999h", ""].into_iter().all(|text| age(text).is_err()));
+        assert_eq!(keep("100"), Ok(Keep::Newest(100)));
+        assert_eq!(keep("12h"), Ok(Keep::For(Duration::from_hours(12))));
+        assert!(keep("-1").is_err());
     }
 
     #[test]

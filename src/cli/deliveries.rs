@@ -3,6 +3,7 @@
 pub mod diff;
 mod export;
 mod import;
+mod prune;
 
 use clap::{Args, Subcommand};
 
@@ -24,6 +25,7 @@ pub enum DeliveriesCommand {
     Diff(diff::DiffArgs),
     Export(export::ExportArgs),
     Import(import::ImportArgs),
+    Prune(prune::PruneArgs),
 }
 
 /// List recorded deliveries, newest first
@@ -63,6 +65,7 @@ pub fn run(command: DeliveriesCommand, session: Session) -> anyhow::Result<Exit>
         DeliveriesCommand::Diff(arguments) => diff::run(&arguments, &session),
         DeliveriesCommand::Export(arguments) => export::run(&arguments, &session),
         DeliveriesCommand::Import(arguments) => import::run(&arguments, session),
+        DeliveriesCommand::Prune(arguments) => prune::run(&arguments, &session),
     }
 }
 

@@ -112,6 +112,7 @@ async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session
         },
         pipeline: pipeline::Settings { parallel: 64, retries: 0 },
         hold: false,
+        keep: None,
     };
     let names = Catalogue::embedded().wire_names();
     Ok(Listen::bind(settings, &session.state, names, session.clock.clone(), session.environment).await?)

@@ -11,12 +11,13 @@ use clap::{Args, ValueEnum};
 use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::{SecretArgs, TimeLimit, bytes, duration, header};
+use super::arguments::{SecretArgs, TimeLimit, bytes, duration, header, keep};
 use super::output::Output;
 use super::report::Exit;
 use super::{Session, roads};
 use crate::app::endpoints::Endpoint;
 use crate::app::listen::{Listen, Settings};
+use crate::app::retention::Keep;
 use crate::app::secret::ChosenSecret;
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
@@ -83,6 +84,10 @@ pub struct ListenArgs {
     /// The largest body that is taken
     #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = bytes)]
     max_body: usize,
+    /// Delete older deliveries at the start and every hour: 1000 keeps so many, 7d those of seven days [default: all
+    /// are kept]
+    #[arg(long, value_name = "N|AGE", value_parser = keep)]
+    keep: Option<Keep>,
     /// End when such an event came: 0 when it was acknowledged, 3 when it was not
     #[arg(long, value_name = "GLOB", help_heading = "For scripts")]
     expect: Option<EventFilter>,
@@ -246,6 +251,7 @@ fn settings(
         },
         pipeline: pipeline::Settings { parallel: arguments.parallel.into(), retries: arguments.retry },
         hold: arguments.hold,
+        keep: arguments.keep,
     }
 }
 

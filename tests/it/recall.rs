@@ -400,3 +400,55 @@ fn an_export_is_for_its_owner_and_follows_no_link() {
     let left = std::fs::read_dir(world.folder()).unwrap().flatten();
     assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(".tmp")));
 }
+
+#[test]
+fn prune_deletes_the_oldest_and_says_what_is_left() {
+    let (world, handler) = recorded();
+    let nothing = World::new().run(&["deliveries", "prune", "--keep", "5"]);
+    assert_eq!((nothing.code(), nothing.text().starts_with("deleted 0 deliveries · 0 left")), (0, true));
+    let dry = world.run(&["deliveries", "prune", "--keep", "1", "--dry-run", "--json"]).objects().remove(0);
+    assert_eq!((&dry["dry_run"], &dry["deleted"], &dry["by_count"]), (&json!(true), &json!(2), &json!(2)));
+    assert_eq!(dry["bytes_after"], json!(null));
+    assert_eq!(world.run(&["deliveries", "list", "--json"]).objects().len(), 3);
+
+    let done = world.run(&["deliveries", "prune", "--keep", "1"]);
+    assert!(done.text().starts_with("deleted 2 deliveries · 1 left · "), "{}", done.text());
+    let left = world.run(&["deliveries", "list", "--json"]).objects();
+    assert_eq!((left.len(), &left[0]["number"]), (1, &json!(3)));
+
+    // The clock stands still in tests: everything is 0 s old, and what is older than that is nothing.
+    let by_age = world.run(&["deliveries", "prune", "--older-than", "1s", "--json"]).objects().remove(0);
+    assert_eq!((&by_age["by_age"], &by_age["left"]), (&json!(0), &json!(1)));
+    let all = world.run(&["deliveries", "prune", "--max-size", "1K", "--json"]).objects().remove(0);
+    assert_eq!((&all["by_size"], &all["left"]), (&json!(1), &json!(0)));
+    world.run(&["trigger", "event.added", "--to", &handler.target()]).code();
+    assert_eq!(world.run(&["deliveries", "list", "--json"]).objects()[0]["number"], 4);
+    for wrong in [&["prune"][..], &["prune", "--older-than", "7"], &["prune", "--max-size", "0"]] {
+        assert_eq!(world.run(&[&["deliveries"], wrong].concat()).code(), 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn listen_keeps_as_many_as_it_is_told_and_prune_works_beside_it() {
+    let (world, handler) = recorded();
+    let mut listen = world.listen(&["--forward", &handler.target(), "--keep", "2"]);
+    let numbers = || -> Vec<i64> {
+        let list = world.run(&["deliveries", "list", "--json"]).objects();
+        list.iter().map(|delivery| delivery["number"].as_i64().unwrap()).collect()
+    };
+    let pruned = (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        numbers() == [3, 2]
+    });
+    assert!(pruned, "{:?}", numbers());
+    handler.become_(answer(200, &[], b""));
+    assert_eq!(world.run(&["trigger", "meeting.failed"]).code(), 0);
+    listen.next("attempt");
+    assert_eq!(world.run(&["deliveries", "prune", "--keep", "1"]).code(), 0);
+    assert_eq!(numbers(), [4]);
+    assert_eq!(world.run(&["trigger", "meeting.started"]).code(), 0);
+    assert_eq!(numbers(), [5, 4]);
+    let (status, rest) = listen.interrupt();
+    assert_eq!(status.code(), Some(130));
+    assert!(rest.iter().all(|line| line["type"] != "error"), "{rest:?}");
+}
