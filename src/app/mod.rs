@@ -1,6 +1,7 @@
 //! Binds the parts together: the only place that knows them all, owns their tasks and shuts them down.
 
 pub mod demo;
+pub mod doctor;
 pub mod endpoints;
 pub mod listen;
 pub mod private_file;

@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod deliveries;
 mod demo;
+mod doctor;
 mod env_file;
 mod events;
 mod expectation;
@@ -91,6 +92,7 @@ enum Command {
     #[command(subcommand)]
     Secret(secret::SecretCommand),
     Demo(demo::DemoArgs),
+    Doctor(doctor::DoctorArgs),
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Completions(completions::CompletionsArgs),
@@ -134,6 +136,8 @@ struct Session {
     input: Box<dyn Read + Send>,
     output: Output,
     settings: Vec<SettingsFile>,
+    /// What is wrong with the files of settings; only `doctor` runs all the same.
+    settings_error: Option<String>,
     state: StateFolder,
     config: ConfigFile,
 }
@@ -169,16 +173,23 @@ impl Session {
 
 /// Parses the arguments and runs the command that they name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> Exit {
-    let settings = match SettingsFile::load(&context.folder, context.environment) {
-        Ok(settings) => settings,
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let loaded = SettingsFile::load(&context.folder, context.environment).and_then(|files| {
+        files.iter().try_fold(command(), |command, file| file.apply(command)).and(Ok(files))
+    });
+    let (settings, mut settings_error) = match loaded {
+        Ok(settings) => (settings, None),
+        Err(error) if arguments.iter().any(|word| word == "doctor") => (Vec::new(), Some(error)),
         Err(error) => return report::report(&error.into(), &context.output),
     };
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
     let parsed = matches(&arguments, &settings).and_then(|matches| Ok(Cli::from_arg_matches(&matches)?));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return explain(error, &context.output),
     };
+    if let Some(error) = settings_error.take_if(|_| !matches!(cli.command, Command::Doctor(_))) {
+        return report::report(&error.into(), &context.output);
+    }
     let Global { data_dir, config, color, quiet, verbose } = cli.global;
     let volume = match (quiet, verbose) {
         (true, _) => Volume::Quiet,
@@ -189,6 +200,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
     let session = Session {
         clock: context.clock,
         settings,
+        settings_error: settings_error.map(|error| error.to_string()),
         state: StateFolder::at(&context.folder.join(data_dir)),
         config: ConfigFile {
             required: config.is_some(),
@@ -225,6 +237,7 @@ fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
         Command::Verify(arguments) => verify::run(&arguments, session),
         Command::Secret(command) => secret::run(&command, &session),
         Command::Demo(arguments) => demo::run(&arguments, session),
+        Command::Doctor(arguments) => doctor::run(&arguments, &session),
         Command::Config(command) => config::run(&command, &session),
         Command::Completions(arguments) => completions::run(&arguments, &session),
         Command::Man => completions::man(&session),

@@ -17,6 +17,7 @@ use hyper::body::Incoming as AnswerBody;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
+use self::dial::Dialer;
 pub use self::dial::Trust;
 use self::pool::{Lease, Pool};
 use crate::model::{
@@ -71,6 +72,11 @@ struct Received {
     answer: Answer,
     extensions: Extensions,
     rest: Option<Rest>,
+}
+
+/// Whether a target takes connections; nothing is sent.
+pub async fn reach(target: &Target) -> Result<(), Failure> {
+    Dialer::new(Trust::System).dial(target).await.map(drop)
 }
 
 impl Forward {

@@ -8,6 +8,7 @@
 
 mod error;
 mod file;
+mod health;
 mod import;
 mod insert;
 mod prune;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::StoreError;
+pub use health::{Health, examine};
 pub use import::{Imported, Importer};
 pub use prune::{Limits, Pruned, Pruner};
 pub use query::{Query, Recorded, Selector};

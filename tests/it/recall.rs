@@ -452,3 +452,121 @@ fn listen_keeps_as_many_as_it_is_told_and_prune_works_beside_it() {
     assert_eq!(status.code(), Some(130));
     assert!(rest.iter().all(|line| line["type"] != "error"), "{rest:?}");
 }
+
+/// The checks of `doctor --json` by name: whether each line of that name is well, and what it found.
+fn examined(world: &World) -> (u8, Vec<(String, bool, String)>) {
+    let done = world.run(&["doctor", "--json"]);
+    let check = |object: Value| {
+        assert_eq!(object["v"], 1);
+        assert_eq!(object["ok"].as_bool().unwrap(), object["advice"].is_null());
+        let text = |name: &str| object[name].as_str().unwrap().to_owned();
+        (text("check"), object["ok"].as_bool().unwrap(), text("found"))
+    };
+    (done.code(), done.objects().into_iter().map(check).collect())
+}
+
+/// What was found wrong with something; ports depend on what else runs on the machine.
+fn findings_of(world: &World, name: &str) -> Vec<String> {
+    let (code, checks) = examined(world);
+    let wrong: Vec<_> = checks.into_iter().filter(|(_, is_well, _)| !is_well).collect();
+    assert_eq!(code, u8::from(!wrong.is_empty()));
+    wrong.into_iter().filter(|(check, ..)| check == name).map(|(_, _, found)| found).collect()
+}
+
+#[test]
+fn doctor_finds_nothing_in_a_new_project_and_leaves_no_trace() {
+    let world = World::new();
+    let (_, checks) = examined(&world);
+    let names: Vec<&str> = checks.iter().map(|(name, ..)| name.as_str()).collect();
+    for name in [
+        "state folder",
+        "database",
+        "clock",
+        "mbaas-dev.toml",
+        "webhook_config.json",
+        "ports",
+        "listen",
+        "handler's answers",
+    ] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert!(checks.iter().all(|(name, is_well, _)| *is_well || name == "ports"), "{checks:?}");
+    assert!(!world.folder().join(".mbaas-dev").exists());
+    let text = world.run(&["doctor"]).text();
+    assert!(text.lines().all(|line| line.starts_with("ok  ") || line.starts_with("finding  ")), "{text}");
+    assert_eq!(text.lines().count(), checks.len());
+}
+
+#[test]
+fn doctor_finds_damaged_files_and_wrong_settings() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let (world, _handler) = recorded();
+    assert_eq!(findings_of(&world, "state folder"), Vec::<String>::new());
+    let state = world.folder().join(".mbaas-dev");
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o750)).unwrap();
+    symlink("/dev/null", state.join("lock.link")).unwrap();
+    assert!(findings_of(&world, "state folder")[0].contains("mode 0750"));
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).unwrap();
+
+    world.write("webhook_config.json", r#"{"webhook_url":"x","event":[]}"#);
+    assert!(findings_of(&world, "webhook_config.json")[0].contains("unknown key `event`"));
+    for (content, complaint) in [
+        ("[listen]\nprot = 1\n", "prot"),
+        ("[listen", "mbaas-dev.toml:1"),
+        ("[listen]\nport = \"x\"\n", "port"),
+    ] {
+        world.write("mbaas-dev.toml", content);
+        assert!(findings_of(&world, "mbaas-dev.toml")[0].contains(complaint), "{content}");
+    }
+    std::fs::write(
+        state.join("deliveries.db"),
+        "not a database at all, but long enough to be taken for one".repeat(99),
+    )
+    .unwrap();
+    std::fs::remove_file(state.join("deliveries.db-wal")).ok();
+    assert!(findings_of(&world, "database")[0].contains("is damaged"));
+}
+
+#[test]
+fn doctor_knows_the_traps_of_handlers_from_the_record() {
+    let (world, handler) = (World::new(), Handler::answering(401, "{}"));
+    for event in ["meeting.failed", "meeting.started", "event.added"] {
+        assert_eq!(world.run(&["trigger", event, "--to", &handler.target()]).code(), 3);
+    }
+    assert!(findings_of(&world, "handler's answers")[0].contains("refuses every delivery"));
+    handler.become_(answer(413, &[], b""));
+    assert_eq!(world.run(&["trigger", "meeting.failed", "--to", &handler.target()]).code(), 3);
+    let found = findings_of(&world, "handler's answers");
+    assert!(found.len() == 1 && found[0].starts_with("#4: 413"), "{found:?}");
+    handler.become_(answer(200, &[], b""));
+    assert_eq!(world.run(&["replay", "4", "--to", &handler.target()]).code(), 0);
+    assert_eq!(findings_of(&world, "handler's answers"), Vec::<String>::new());
+    assert_eq!(findings_of(&world, "handler"), Vec::<String>::new());
+}
+
+#[test]
+fn doctor_finds_a_handler_that_is_not_there_or_on_the_other_family() {
+    let world = World::new();
+    let listener = std::net::TcpListener::bind("[::1]:0");
+    let Ok(listener) = listener else { return eprintln!("skipped: there is no IPv6 here") };
+    let port = listener.local_addr().unwrap().port();
+    let listen = world.listen(&["--forward", &format!("127.0.0.1:{port}")]);
+    assert!(findings_of(&world, "handler")[0].contains("::1 only"));
+    let (_, checks) = examined(&world);
+    let reachable = checks.iter().find(|(name, ..)| name == "listen").unwrap();
+    assert!(reachable.1 && reachable.2.contains(&listen.address()), "{reachable:?}");
+    drop(listener);
+    assert!(findings_of(&world, "handler")[0].contains("nobody listens"));
+    // Nothing of this became a delivery.
+    assert!(world.run(&["deliveries", "list", "--json"]).objects().is_empty());
+}
+
+#[test]
+fn only_doctor_runs_with_settings_that_cannot_be_used() {
+    let world = World::new();
+    world.write("mbaas-dev.toml", "[listen");
+    for command in [&["deliveries", "list"][..], &["trigger", "doctor", "--to", "1"]] {
+        assert_eq!(world.run(command).code(), 2, "{command:?}");
+    }
+    assert_eq!(world.run(&["doctor"]).code(), 1);
+}

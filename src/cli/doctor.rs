@@ -1,0 +1,111 @@
+//! `mbaas-dev doctor`
+
+use clap::Args;
+use serde_json::json;
+
+use super::report::Exit;
+use super::{Session, roads};
+use crate::app::doctor::{self, Check, database, network, state_folder, traps};
+use crate::model::{Delivery, FORMAT_VERSION, Printable, Target};
+use crate::store::{self, Query, Reader};
+
+/// How many of the newest deliveries are looked at.
+const RECENT: usize = 200;
+
+/// Look for what commonly goes wrong, and say what to do about it
+///
+/// Looks at the state folder and who may read it, the database, the ports, the running listen and its handler, the clock,
+/// the files of configuration, and at what recent answers of the handler tell. Nothing is changed and nothing is sent.
+/// The exit code is 1 when something was found.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &DoctorArgs, session: &Session) -> anyhow::Result<Exit> {
+    let checks = roads::runtime()?.block_on(examine(session));
+    for check in &checks {
+        session.output.data(&if arguments.json { object(check) } else { line(check, session) })?;
+    }
+    let is_well = checks.iter().all(|check| check.advice.is_none());
+    Ok(if is_well { Exit::Done } else { Exit::Failed })
+}
+
+async fn examine(session: &Session) -> Vec<Check> {
+    let folder = session.state.path();
+    let mut checks = state_folder::state_folder(folder);
+    let examined = store::examine(folder);
+    checks.extend(database::database(&examined));
+    // What cannot be opened was told above.
+    let deliveries = if examined.is_ok() { recent(session) } else { Vec::new() };
+    checks.push(doctor::clock(
+        session.clock.now(),
+        deliveries.iter().map(|delivery| delivery.received_at).max(),
+    ));
+    let settings = session.settings_error.clone().or_else(|| {
+        let listen = super::matches(&["mbaas-dev".into(), "listen".into()], &session.settings);
+        listen.err().map(|error| error.to_string())
+    });
+    checks.push(doctor::configuration("mbaas-dev.toml", settings));
+    let endpoints = session.endpoints().err().map(|error| error.to_string());
+    checks.push(doctor::configuration("webhook_config.json", endpoints));
+    let running = match session.state.running() {
+        Ok(running) => running.map(|(running, ..)| running),
+        Err(error) => {
+            let advice = "another folder can be given with --data-dir";
+            checks.push(Check::finding("state folder", error.to_string(), advice));
+            None
+        }
+    };
+    let ingress: Option<Target> = running.as_ref().and_then(|running| running.ingress.parse().ok());
+    checks.push(network::port(4400, "listen", ingress.as_ref()));
+    checks.push(network::port(4401, "inspector", ingress.as_ref()));
+    checks.push(network::listen(ingress.as_ref()).await);
+    if let Some(target) = handler(running.and_then(|running| running.forward), &deliveries) {
+        checks.push(network::handler(&target).await);
+    }
+    checks.extend(traps::traps(&deliveries));
+    checks
+}
+
+/// The newest deliveries.
+fn recent(session: &Session) -> Vec<Delivery> {
+    let query = Query { limit: RECENT, ..Query::default() };
+    let reader = Reader::open(session.state.path()).ok().flatten();
+    reader.and_then(|reader| reader.list(&query).ok()).unwrap_or_default()
+}
+
+/// Where the running listen forwards to; else where the newest delivery went, if that is on this machine.
+fn handler(forward: Option<String>, deliveries: &[Delivery]) -> Option<Target> {
+    if let Some(forward) = forward {
+        return forward.parse().ok();
+    }
+    let newest = deliveries.iter().find_map(Delivery::last_attempt)?;
+    newest.target.parse().ok().filter(Target::is_loopback)
+}
+
+fn line(check: &Check, session: &Session) -> String {
+    let paint = session.output.paint;
+    let found = Printable::text(&check.found);
+    let name = format!("{:<19}", check.name);
+    match &check.advice {
+        None => format!("{}  {name}  {found}", paint.good("ok     ")),
+        Some(advice) => {
+            let advice = Printable::text(advice).to_string();
+            format!("{}  {name}  {found}: {}", paint.bad("finding"), paint.odd(&advice))
+        }
+    }
+}
+
+fn object(check: &Check) -> String {
+    json!({
+        "v": FORMAT_VERSION,
+        "check": check.name,
+        "ok": check.advice.is_none(),
+        "found": check.found,
+        "advice": check.advice,
+    })
+    .to_string()
+}

@@ -1,0 +1,63 @@
+//! Whether the record is sound, and how large it is.
+
+use std::path::{Path, PathBuf};
+
+use super::{Reader, StoreError, file, schema};
+
+/// The largest file whose structure is looked through, in bytes: that reads all of it.
+const LARGEST_CHECKED: u64 = 1024 * 1024 * 1024;
+
+/// What was found out about the record.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its format, counting from 1.
+    pub format: i64,
+    /// What is wrong with its structure; `None` where it was not looked at since that would take too long.
+    pub damage: Option<Vec<String>>,
+    /// How many deliveries there are.
+    pub deliveries: u64,
+    /// The size of the file in bytes.
+    pub bytes: u64,
+    /// The size of its log in bytes.
+    pub log_bytes: u64,
+    /// The version of SQLite.
+    pub sqlite: &'static str,
+}
+
+/// Examines the record in `folder`; `None` when there is none.
+pub fn examine(folder: &Path) -> Result<Option<Health>, StoreError> {
+    // A reader looks at what stands there, and brings an old file up to date.
+    if Reader::open(folder)?.is_none() {
+        return Ok(None);
+    }
+    let file = file::locate(folder)?;
+    let connection = file::open_for_reading(&file)?;
+    let length = |suffix: &str| {
+        let mut path = file.clone().into_os_string();
+        path.push(suffix);
+        std::fs::metadata(path).map(|found| found.len()).unwrap_or_default()
+    };
+    let bytes = length("");
+    let examined = || {
+        let damage = if bytes > LARGEST_CHECKED {
+            None
+        } else {
+            let mut statement = connection.prepare("PRAGMA quick_check(5)")?;
+            let lines: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Some(lines.into_iter().filter(|line| line != "ok").collect())
+        };
+        let count: i64 = connection.query_row("SELECT count(*) FROM deliveries", [], |row| row.get(0))?;
+        Ok(Health {
+            file: file.clone(),
+            format: schema::version(&connection)?,
+            damage,
+            deliveries: u64::try_from(count).unwrap_or_default(),
+            bytes,
+            log_bytes: length("-wal"),
+            sqlite: rusqlite::version(),
+        })
+    };
+    examined().map(Some).map_err(|error| StoreError::from_sqlite(&file, &error))
+}
