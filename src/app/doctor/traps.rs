@@ -161,6 +161,8 @@ mod tests {
             replay_of: None,
             kind: Kind { event_type: event.parse().ok(), ..Kind::default() },
             signature,
+            not_forwarded: None,
+            held: false,
             method: "POST".to_owned(),
             path: "/".to_owned(),
             body_bytes: 200_000,
