@@ -49,7 +49,7 @@ impl SecretArgs {
 /// Edits of a body.
 #[derive(Clone, Debug, Default, Args)]
 pub struct PatchArgs {
-    /// Set a field to a JSON value: data.error='"access_denied"', data.transcript[0].offset=2
+    /// Set a field to a JSON value: data.error='"access_denied"', data.minutes=45
     #[arg(long, value_name = "PATH=JSON")]
     set: Vec<String>,
     /// Set a field to a text: data.message='No such meeting'

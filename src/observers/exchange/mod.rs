@@ -33,7 +33,7 @@ pub fn whole(recorded: &Recorded) -> serde_json::Result<Value> {
     Ok(object)
 }
 
-/// A line that [`read`] reads back without loss: the whole object, and durations to the microsecond.
+/// A line that [`read()`] reads back without loss: the whole object, and durations to the microsecond.
 pub fn line(recorded: &Recorded) -> serde_json::Result<String> {
     let mut object = whole(recorded)?;
     let shapes = object["attempts"].as_array_mut().into_iter().flatten();
