@@ -20,7 +20,7 @@ use crate::pipeline::{self, Hold, Pipeline};
 use crate::serve::Listener;
 use crate::sources::ingress::{self, Ingress};
 use crate::sources::routing::{Router, Routes};
-use crate::sources::watch::Watch;
+use crate::sources::watch::{Watch, read_folder};
 use crate::store::{Store, StoreError};
 
 /// How long deliveries that are under way may take to finish after the end was asked for.
@@ -108,6 +108,8 @@ impl Listen {
         let pipeline = Pipeline::new(parts, &settings.pipeline);
         let router = Router::new(settings.routes, pipeline.clone());
         let watch = settings.fixtures.map(|folder| Watch {
+            // A folder that is missing is waited for.
+            files: read_folder(&folder).unwrap_or_default(),
             folder,
             router: router.clone(),
             keys: settings.ingress.keys.clone(),

@@ -57,6 +57,8 @@ pub type Files = BTreeMap<PathBuf, Stamp>;
 pub struct Watch {
     /// The folder.
     pub folder: PathBuf,
+    /// Its files as they were when the watch was made: what is saved from then on is fired.
+    pub files: Files,
     /// Where deliveries go.
     pub router: Router,
     /// What they are signed with.
@@ -79,6 +81,8 @@ impl Watch {
     /// The operating system has no watch to give. A folder that is missing is waited for.
     pub async fn run(self, stop: CancellationToken) -> notify::Result<()> {
         let (nudge, mut nudges) = mpsc::channel::<()>(1);
+        // Something may have been saved before there was a watch.
+        nudge.try_send(()).ok();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading is no news, and we read ourselves.
             if !event.is_ok_and(|event| event.kind.is_access()) {
@@ -87,7 +91,7 @@ impl Watch {
             }
         })?;
         let mut watched = None;
-        let mut files = read_folder(&self.folder).unwrap_or_default();
+        let mut files = self.files.clone();
         loop {
             watch_again(&mut watcher, &self.folder, &mut watched);
             tokio::select! {
