@@ -12,7 +12,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::{SecretArgs, TimeLimit, bytes, duration, header, keep};
-use super::output::Output;
+use super::output::{Output, Volume};
 use super::report::Exit;
 use super::{Session, roads};
 use crate::app::endpoints::Endpoint;
@@ -24,6 +24,8 @@ use crate::app::state::Running;
 use crate::fixture::Catalogue;
 use crate::forward;
 use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, Update};
+use crate::observers::difference::Detail;
+use crate::observers::firings::Firings;
 use crate::observers::follow::follow;
 use crate::observers::goal::{Goal, Reached};
 use crate::observers::json_lines;
@@ -358,11 +360,20 @@ impl Screen {
     /// Follows the updates on a thread of its own: a terminal that stands still delays nobody but it.
     pub fn watch(&self, updates: Receiver<Update>, folder: &Path) -> std::io::Result<thread::JoinHandle<()>> {
         let (output, style, json) = (self.output.clone(), self.style.clone(), self.json);
+        let detail = if output.volume >= Volume::Verbose { Detail::Whole } else { Detail::Glance };
         let (stop, seen, folder) = (self.stop.clone(), Arc::clone(&self.seen), folder.to_owned());
         thread::Builder::new().name("screen".to_owned()).spawn(move || {
+            let mut firings = Firings::default();
             follow(updates, &folder, |update| {
+                let since = firings.compare(update, &folder);
                 let reached = seen.lock().unwrap_or_else(PoisonError::into_inner).count(update);
-                let lines = if json { vec![json_lines::line(update)] } else { style.lines(update) };
+                let lines = if json {
+                    vec![json_lines::line(update, since.as_ref())]
+                } else {
+                    let below = since.map(|since| since.lines(detail, style.paint)).unwrap_or_default();
+                    let below = below.iter().map(|line| format!("{}{line}", style.indent()));
+                    style.lines(update).into_iter().chain(below).collect()
+                };
                 let printed = lines.iter().try_for_each(|line| output.data(line));
                 if reached || printed.is_err() {
                     stop.cancel();

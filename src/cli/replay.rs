@@ -15,7 +15,6 @@ use super::selection::{find, selector};
 use crate::json::Json;
 use crate::model::{Attempt, Contract, Origin, Request};
 use crate::observers::difference::{OutcomeDifference, outcome_lines};
-use crate::observers::terminal::BELOW;
 use crate::signature::{Keyring, SignMode};
 use crate::sources::compose::{self, Patch, Signing};
 use crate::sources::dispatch::{Parcel, Sent};
@@ -143,8 +142,9 @@ fn show_with_diff(
         return Ok(exit_of(sent));
     }
     let exit = roads::show(sent, Purpose::ToBeTaken, session, false)?;
+    let style = session.style();
     for line in outcome_lines(&difference, detail(session), session.output.paint) {
-        session.output.data(&format!("{BELOW}{line}"))?;
+        session.output.data(&format!("{}{line}", style.indent()))?;
     }
     Ok(exit)
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Attempt, Delivery, Target};
+use super::{Attempt, Delivery, DeliveryId, Target};
 
 /// Something that observers want to hear about.
 #[derive(Clone, Debug)]
 pub enum Update {
+    /// A watched fixture was saved: it becomes the delivery of that id. The file, from the watched folder on.
+    Fired(DeliveryId, Arc<str>),
     /// A delivery is on disk.
     Received(Arc<Delivery>),
     /// An attempt ended; it is the delivery's last one.

@@ -68,7 +68,11 @@ fn news_of(update: &Update) -> Option<News> {
         Update::Attempted(delivery) | Update::NotForwarded(delivery) | Update::Held(delivery) => {
             Some((delivery.number, delivery.attempts.len() + 1))
         }
-        Update::Retry(..) | Update::TargetDown(..) | Update::TargetUp(_) | Update::Trouble(_) => None,
+        Update::Fired(..)
+        | Update::Retry(..)
+        | Update::TargetDown(..)
+        | Update::TargetUp(_)
+        | Update::Trouble(_) => None,
     }
 }
 
@@ -90,7 +94,8 @@ impl Heard {
             Update::Attempted(delivery) | Update::NotForwarded(delivery) => {
                 self.open.remove(&delivery.number);
             }
-            Update::Held(_)
+            Update::Fired(..)
+            | Update::Held(_)
             | Update::Retry(..)
             | Update::TargetDown(..)
             | Update::TargetUp(_)

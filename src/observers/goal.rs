@@ -50,7 +50,8 @@ fn finished(update: &Update) -> Option<(&Delivery, bool)> {
         Update::NotForwarded(delivery) => {
             Some((delivery, delivery.not_forwarded != Some(NotForwarded::Unverified)))
         }
-        Update::Received(_)
+        Update::Fired(..)
+        | Update::Received(_)
         | Update::Held(_)
         | Update::Retry(..)
         | Update::TargetDown(..)

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::firings::Since;
 use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Update, millis};
 
 /// The line that comes first: where to send to.
@@ -11,12 +12,18 @@ pub fn ready(ingress: &str, inspector: Option<&str>, public: Option<&str>) -> St
         .to_string()
 }
 
-/// The line for an update: `received`, `attempt` and `not_forwarded` carry all fields of the delivery.
-pub fn line(update: &Update) -> String {
+/// The line for an update: `received`, `attempt` and `not_forwarded` carry all fields of the delivery. The `attempt` of
+/// a fixture that fired before has a `diff` as well.
+pub fn line(update: &Update, since: Option<&Since>) -> String {
     match update {
+        Update::Fired(id, file) => {
+            json!({ "v": FORMAT_VERSION, "type": "fired", "file": **file, "id": id.as_str() }).to_string()
+        }
         Update::Received(delivery) => typed("received", delivery, &[]),
         Update::Attempted(delivery) => {
-            typed("attempt", delivery, &[("attempt", to_value(&delivery.last_attempt()))])
+            let mut more = vec![("attempt", to_value(&delivery.last_attempt()))];
+            more.extend(since.map(|since| ("diff", difference(since))));
+            typed("attempt", delivery, &more)
         }
         Update::NotForwarded(delivery) => {
             let reason = delivery.not_forwarded.map(NotForwarded::as_str);
@@ -41,6 +48,13 @@ pub fn line(update: &Update) -> String {
         })
         .to_string(),
     }
+}
+
+/// The shape of `replay --diff`, and which delivery it is compared with.
+fn difference(since: &Since) -> Value {
+    let mut object = since.difference.to_value();
+    object["before"] = since.before.id.as_str().into();
+    object
 }
 
 fn typed(kind: &str, delivery: &Delivery, more: &[(&str, Value)]) -> String {

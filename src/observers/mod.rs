@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod difference;
 pub mod exchange;
+pub mod firings;
 pub mod follow;
 pub mod goal;
 pub mod json_lines;

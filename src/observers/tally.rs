@@ -50,7 +50,8 @@ impl Tally {
         match update {
             Update::Received(_) => self.received += 1,
             Update::NotForwarded(_) => self.not_forwarded += 1,
-            Update::Held(_)
+            Update::Fired(..)
+            | Update::Held(_)
             | Update::Retry(..)
             | Update::TargetDown(..)
             | Update::TargetUp(_)

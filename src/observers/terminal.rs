@@ -30,14 +30,15 @@ enum Times {
     Dated,
     OfToday,
 }
-/// The indentation of what stands below a delivery's line.
-pub const BELOW: &str = "              ";
+
+/// The indentation of what stands below a delivery's line, where there is room for it.
+const BELOW: &str = "              ";
 
 impl Style {
     /// The lines for an update; none when it is of no interest by itself.
     pub fn lines(&self, update: &Update) -> Vec<String> {
         match update {
-            Update::Received(_) => Vec::new(),
+            Update::Fired(..) | Update::Received(_) => Vec::new(),
             Update::Attempted(delivery) => self.delivery(delivery),
             Update::NotForwarded(delivery) => {
                 let mut lines = vec![self.line(delivery)];
@@ -86,13 +87,18 @@ impl Style {
 
     /// Text that stands below a line: indented, and wrapped at words.
     pub fn below(&self, text: &str) -> Vec<String> {
-        let indent = if self.is_narrow() { &BELOW[..9] } else { BELOW };
+        let indent = self.indent();
         let width = self.width.map_or(usize::MAX, |width| width.saturating_sub(indent.len()).max(20));
         // What stands between backticks is for pasting: it is not taken apart at its hyphens.
         let options = textwrap::Options::new(width)
             .word_splitter(textwrap::WordSplitter::NoHyphenation)
             .break_words(false);
         textwrap::wrap(text, options).iter().map(|line| format!("{indent}{}", self.paint.odd(line))).collect()
+    }
+
+    /// The indentation of what stands below a delivery's line.
+    pub fn indent(&self) -> &'static str {
+        if self.is_narrow() { &BELOW[..9] } else { BELOW }
     }
 
     fn is_narrow(&self) -> bool {

@@ -114,8 +114,12 @@ impl Watch {
     async fn fire(&self, path: &Path) {
         let name = path.strip_prefix(&self.folder).unwrap_or(path);
         match self.incoming(path, name) {
-            // What the store has to say was published already.
-            Ok(Some(incoming)) => drop(self.router.deliver(incoming).await),
+            Ok(Some(incoming)) => {
+                let file = name.display().to_string().into();
+                self.bus.publish(Update::Fired(incoming.id.clone(), file));
+                // What the store has to say was published already.
+                drop(self.router.deliver(incoming).await);
+            }
             Ok(None) => {}
             Err(message) => {
                 let hint = "nothing was sent; the next save is tried again".to_owned();

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::handler::Handler;
+use crate::handler::{Handler, answer};
 use crate::world::{Listening, World};
 
 fn watching() -> (World, Handler, Listening) {
@@ -102,4 +102,52 @@ fn a_branch_switch_fires_what_changed_and_nothing_else() {
     }
     let (_, rest) = listening.interrupt();
     assert!(rest.iter().all(|line| line["type"] != "attempt"), "{rest:?}");
+}
+
+#[test]
+fn from_the_second_firing_of_a_file_on_the_difference_of_the_answers_is_told() {
+    let (world, handler, mut listening) = watching();
+    let folder = world.folder().join("fixtures/preview");
+    let json = |status, body: &str| {
+        let headers = [("Content-Type", "application/json"), ("Set-Cookie", "session=canary")];
+        answer(status, &headers, body.as_bytes())
+    };
+    let mut save = |file: &str, script| {
+        handler.become_(script);
+        edit(&folder.join(file), "{", "{");
+        let fired = listening.next("fired");
+        assert_eq!(fired["file"], format!("preview/{file}"));
+        let attempt = listening.next("attempt");
+        assert_eq!(attempt["id"], fired["id"]);
+        assert!(!attempt.to_string().contains("canary"), "{attempt}");
+        handler.next();
+        attempt
+    };
+    let (failed, started) = ("meeting.failed.json", "meeting.started.json");
+    let first = save(failed, json(401, r#"{"error":"Invalid signature","seen":["a"]}"#));
+    assert_eq!(first.get("diff"), None, "there is nothing to compare it with");
+    assert_eq!(save(started, json(200, "{}")).get("diff"), None, "another file is another matter");
+
+    let second = save(failed, json(200, r#"{"seen":["a","b"],"status":"success"}"#));
+    let diff = &second["diff"];
+    assert_eq!((&diff["before"], &diff["same"]), (&first["id"], &json!(false)));
+    assert_eq!(diff["status"], json!({"from": 401, "to": 200}));
+    assert!(diff["latency_ms"]["from"].is_f64() && diff["latency_ms"]["to"].is_f64(), "{diff}");
+    let changes = json!([
+        {"change": "removed", "path": "error", "value": "Invalid signature"},
+        {"change": "added", "path": "seen[1]", "value": "b"},
+        {"change": "added", "path": "status", "value": "success"},
+    ]);
+    assert_eq!(diff["body"], json!({"kind": "json", "changes": changes}));
+
+    // More than observers hear of: both are read from the record.
+    let long = |last: &str| format!("{}{last}\n", "line\n".repeat(20_000));
+    save(failed, answer(200, &[], long("one").as_bytes()));
+    let text = save(failed, answer(200, &[], long("two").as_bytes()));
+    assert_eq!(text["diff"]["body"]["kind"], "text");
+    let shown = text["diff"]["body"]["diff"].as_str().unwrap();
+    assert!(shown.ends_with("-one\n+two\n") && shown.len() < 100, "{shown}");
+
+    let third = save(started, json(200, "{}"));
+    assert_eq!((&third["diff"]["same"], &third["diff"]["body"]["kind"]), (&json!(true), &json!("same")));
 }

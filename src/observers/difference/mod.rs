@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 pub use self::body::BodyDifference;
 pub use self::lines::{Detail, header_lines, outcome_lines, request_lines};
+use crate::contract;
 use crate::model::{Attempt, Headers, Outcome, Request};
 
 /// Something that two sides have: the first and the second.
@@ -96,7 +97,8 @@ impl OutcomeDifference {
     /// Compares what came of two attempts; `None` stands for a delivery that was not handed over.
     pub fn between(from: Option<&Attempt>, to: Option<&Attempt>) -> Self {
         let answer = |attempt: Option<&Attempt>| match attempt.map(|attempt| &attempt.outcome) {
-            Some(Outcome::Answered(answer)) => (answer.headers.clone(), answer.body.clone()),
+            // Credentials are masked in the record, which the other side may come from.
+            Some(Outcome::Answered(answer)) => (contract::mask(&answer.headers), answer.body.clone()),
             Some(Outcome::Failed(_)) | None => (Headers::new(), Bytes::new()),
         };
         let ((headers_from, body_from), (headers_to, body_to)) = (answer(from), answer(to));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::handler::nobody;
+use super::super::handler::{answer, nobody};
 use super::super::world::World;
 use super::{Terminal, assert_is_delivery, assert_whole, exchange, obliging, request};
 
@@ -11,6 +11,7 @@ fn assert_lines(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"(?m)^\d\d:\d\d:\d\d\.\d{3}", "[TIME]");
     settings.add_filter(r" +\d+\.\d ms  ", "  [LATENCY]  ");
+    settings.add_filter(r"\d+\.\d ms → \d+\.\d ms", "[LATENCY] → [LATENCY]");
     settings.add_filter(r"p50 \d+\.\d ms, p99 \d+\.\d ms", "p50 [LATENCY], p99 [LATENCY]");
     settings.bind(|| assert_whole(name, text));
 }
@@ -124,4 +125,29 @@ fn json_lines_carry_whole_deliveries_and_end_with_the_sums() {
         summary.to_string(),
         r#"{"v":1,"type":"summary","received":3,"acknowledged":1,"failed":1,"not_forwarded":1,"failures":{"400":1},"p50_ms":null,"p99_ms":null}"#
     );
+}
+
+#[test]
+fn a_fixture_that_fires_again_is_followed_by_what_is_different_in_the_answer() {
+    let (world, handler) = (World::new(), obliging());
+    assert_eq!(world.run(&["fixtures", "init"]).code(), 0);
+    let file = world.folder().join("fixtures/preview/meeting.failed.json");
+    let content = std::fs::read_to_string(&file).unwrap();
+    let terminal = Terminal::listen(
+        &world,
+        &["--forward", &handler.target(), "--fixtures", "fixtures", "--secret", "s"],
+    );
+    let mut shown = String::new();
+    for (status, body) in [
+        (401, r#"{"error":"Invalid signature"}"#),
+        (200, r#"{"status":"success","bot":"\u001b[2J"}"#),
+        (200, r#"{"status":"success","bot":"\u001b[2J"}"#),
+        (500, "Internal\nServer Error"),
+    ] {
+        handler.become_(answer(status, &[("Content-Type", "application/json")], body.as_bytes()));
+        std::fs::write(&file, &content).unwrap();
+        shown += &terminal.next();
+    }
+    let (_, rest, _) = terminal.interrupt();
+    assert_lines("listen_fires_again", &(shown + &rest));
 }
