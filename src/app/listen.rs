@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::retention::{Keep, Retention};
 use super::state::{StateError, StateFolder};
-use crate::bus::Bus;
+use crate::bus::{Bus, Subscription};
 use crate::contract::WireNames;
 use crate::forward::{self, Forward};
 use crate::model::{Clock, Trouble, Update};
@@ -141,7 +140,7 @@ impl Listen {
     }
 
     /// Hears every update from now on; the channel closes when `run` has ended.
-    pub fn subscribe(&self) -> broadcast::Receiver<Update> {
+    pub fn subscribe(&self) -> Subscription {
         self.bus.subscribe()
     }
 

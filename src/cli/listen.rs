@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::{SecretArgs, TimeLimit, bytes, duration, header, keep};
@@ -21,6 +20,7 @@ use crate::app::retention::Keep;
 use crate::app::secret::ChosenSecret;
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
+use crate::bus::Subscription;
 use crate::fixture::Catalogue;
 use crate::forward;
 use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, Update};
@@ -358,7 +358,7 @@ impl Screen {
     }
 
     /// Follows the updates on a thread of its own: a terminal that stands still delays nobody but it.
-    pub fn watch(&self, updates: Receiver<Update>, folder: &Path) -> std::io::Result<thread::JoinHandle<()>> {
+    pub fn watch(&self, updates: Subscription, folder: &Path) -> std::io::Result<thread::JoinHandle<()>> {
         let (output, style, json) = (self.output.clone(), self.style.clone(), self.json);
         let detail = if output.volume >= Volume::Verbose { Detail::Whole } else { Detail::Glance };
         let (stop, seen, folder) = (self.stop.clone(), Arc::clone(&self.seen), folder.to_owned());
@@ -368,7 +368,7 @@ impl Screen {
                 let since = firings.compare(update, &folder);
                 let reached = seen.lock().unwrap_or_else(PoisonError::into_inner).count(update);
                 let lines = if json {
-                    vec![json_lines::line(update, since.as_ref())]
+                    json_lines::lines(update, since.as_ref())
                 } else {
                     let below = since.map(|since| since.lines(detail, style.paint)).unwrap_or_default();
                     let below = below.iter().map(|line| format!("{}{line}", style.indent()));

@@ -30,4 +30,4 @@ pub use printable::{Printable, printable_lines};
 pub use secret::Secret;
 pub use shape::{FORMAT_VERSION, millis};
 pub use target::{BadTarget, Place, Target};
-pub use update::{Trouble, Update};
+pub use update::{Then, Trouble, Update};

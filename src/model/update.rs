@@ -12,20 +12,27 @@ pub enum Update {
     Fired(DeliveryId, Arc<str>),
     /// A delivery is on disk.
     Received(Arc<Delivery>),
-    /// An attempt ended; it is the delivery's last one.
-    Attempted(Arc<Delivery>),
+    /// An attempt ended; it is the delivery's last one so far.
+    Attempted(Arc<Delivery>, Then),
     /// A delivery ended without an attempt; it says why.
     NotForwarded(Arc<Delivery>),
     /// A delivery waits for its target to come back.
     Held(Arc<Delivery>),
-    /// A delivery will be tried again by itself, after so long.
-    Retry(Arc<Delivery>, Duration),
     /// A target is not there any more, and how that showed.
     TargetDown(Arc<Target>, Arc<str>),
     /// A target is there again.
     TargetUp(Arc<Target>),
     /// We could not do our part.
     Trouble(Arc<Trouble>),
+}
+
+/// What becomes of a delivery after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing more, whatever came of it.
+    Over,
+    /// It is tried again by itself, after so long.
+    AgainIn(Duration),
 }
 
 impl Update {
@@ -40,8 +47,7 @@ impl Update {
             Arc::new(Delivery { attempts, ..Delivery::clone(&delivery) })
         };
         match self {
-            Self::Attempted(delivery) => Self::Attempted(glance(delivery)),
-            Self::Retry(delivery, pause) => Self::Retry(glance(delivery), pause),
+            Self::Attempted(delivery, then) => Self::Attempted(glance(delivery), then),
             other => other,
         }
     }

@@ -42,7 +42,7 @@ impl Firings {
                 self.under_way.insert(id.clone(), Arc::clone(file));
                 None
             }
-            Update::Attempted(delivery) => {
+            Update::Attempted(delivery, _) => {
                 let file = self.under_way.remove(&delivery.id)?;
                 let before = self.latest.insert(file, delivery.id.clone())?;
                 since(before, delivery.id.clone(), folder)
@@ -54,7 +54,6 @@ impl Firings {
             Update::Fired(..)
             | Update::Received(_)
             | Update::Held(_)
-            | Update::Retry(..)
             | Update::TargetDown(..)
             | Update::TargetUp(_)
             | Update::Trouble(_) => None,

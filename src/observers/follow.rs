@@ -1,15 +1,14 @@
 //! Follows the bus without missing anything: whoever lags re-reads the store, which is the truth.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::bus;
-use crate::model::{Delivery, Update};
+use crate::bus::{self, Subscription};
+use crate::model::{Delivery, Then, Update};
 use crate::store::{Query, Reader, Selector, StoreError};
 
 /// How many deliveries are re-read at a time.
@@ -20,19 +19,16 @@ const MOST_GAPS: usize = 10_000;
 
 /// Calls `show` for every update until the bus closes or `show` breaks. Blocks; meant for a thread of its own.
 ///
-/// When the bus dropped something, the deliveries concerned are read from the store in `folder`, and shown once.
-pub fn follow(
-    mut updates: Receiver<Update>,
-    folder: &Path,
-    mut show: impl FnMut(&Update) -> ControlFlow<()>,
-) {
+/// When the bus dropped something, the deliveries concerned are read from the store in `folder`, and shown once. Those
+/// that other processes recorded there are not.
+pub fn follow(mut updates: Subscription, folder: &Path, mut show: impl FnMut(&Update) -> ControlFlow<()>) {
     let mut heard = Heard::default();
     loop {
         let flow = match updates.blocking_recv() {
             Ok(update) if heard.is_news(&update) => show(&update),
             Ok(_) => ControlFlow::Continue(()),
             Err(RecvError::Closed) => return,
-            Err(RecvError::Lagged(_)) => match heard.catch_up(folder) {
+            Err(RecvError::Lagged(_)) => match heard.catch_up(folder, &updates) {
                 Ok(missed) => missed.iter().try_for_each(&mut show),
                 // The store cannot be read: what was dropped stays unseen, and is still in the record.
                 Err(_) => ControlFlow::Continue(()),
@@ -51,28 +47,24 @@ struct Heard {
     highest: Option<i64>,
     /// Lower numbers that were not heard of.
     gaps: BTreeSet<i64>,
-    /// Deliveries whose end was not heard of.
-    open: BTreeSet<i64>,
+    /// Deliveries whose end was not heard of, and how much of them was.
+    open: BTreeMap<i64, usize>,
     /// What was read from the store, and may still come over the bus.
     caught_up: HashSet<News>,
     /// How many more updates may have been on the bus already when the store was read.
     on_the_bus: usize,
 }
 
-/// What an update tells of a delivery: its number, and 0 for its coming or one more than its attempts for its end.
+/// What an update tells of a delivery: its number, and 0 for its coming or one more than its attempts for what came of it.
 type News = (i64, usize);
 
 fn news_of(update: &Update) -> Option<News> {
     match update {
         Update::Received(delivery) => Some((delivery.number, 0)),
-        Update::Attempted(delivery) | Update::NotForwarded(delivery) | Update::Held(delivery) => {
+        Update::Attempted(delivery, _) | Update::NotForwarded(delivery) | Update::Held(delivery) => {
             Some((delivery.number, delivery.attempts.len() + 1))
         }
-        Update::Fired(..)
-        | Update::Retry(..)
-        | Update::TargetDown(..)
-        | Update::TargetUp(_)
-        | Update::Trouble(_) => None,
+        Update::Fired(..) | Update::TargetDown(..) | Update::TargetUp(_) | Update::Trouble(_) => None,
     }
 }
 
@@ -89,17 +81,15 @@ impl Heard {
     }
 
     fn take_note(&mut self, update: &Update) {
+        let Some((number, told)) = news_of(update) else { return };
         match update {
-            Update::Received(delivery) => self.receive(delivery.number),
-            Update::Attempted(delivery) | Update::NotForwarded(delivery) => {
-                self.open.remove(&delivery.number);
+            Update::Received(_) => self.receive(number),
+            Update::Attempted(_, Then::Over) | Update::NotForwarded(_) => {
+                self.open.remove(&number);
             }
-            Update::Fired(..)
-            | Update::Held(_)
-            | Update::Retry(..)
-            | Update::TargetDown(..)
-            | Update::TargetUp(_)
-            | Update::Trouble(_) => {}
+            _ => {
+                self.open.insert(number, told);
+            }
         }
     }
 
@@ -115,29 +105,34 @@ impl Heard {
             self.gaps.pop_first();
         }
         self.highest = self.highest.max(Some(number));
-        self.open.insert(number);
+        self.open.insert(number, 0);
     }
 
-    /// What was missed, oldest first.
-    fn catch_up(&mut self, folder: &Path) -> Result<Vec<Update>, StoreError> {
+    /// What was missed of those deliveries that are our own, oldest first.
+    fn catch_up(&mut self, folder: &Path, updates: &Subscription) -> Result<Vec<Update>, StoreError> {
+        let is_own = |number| updates.is_own(number);
         let Some(reader) = Reader::open(folder)? else { return Ok(Vec::new()) };
         let mut missed = Vec::new();
-        for number in self.gaps.union(&self.open) {
+        for number in self.gaps.iter().chain(self.open.keys()).filter(|number| is_own(**number)) {
             missed.extend(reader.find(&Selector::Number(*number))?.map(|recorded| recorded.delivery));
         }
         let mut before = None;
         loop {
-            let query = Query { after: self.highest, before, limit: PAGE, ..Query::default() };
+            let after = self.highest.or(updates.first_own().map(|first| first - 1));
+            let query = Query { after, before, limit: PAGE, ..Query::default() };
             let page = reader.list(&query)?;
             before = page.last().map(|delivery| delivery.number);
             let is_last = page.len() < PAGE;
-            missed.extend(page);
+            missed.extend(page.into_iter().filter(|delivery| is_own(delivery.number)));
             if is_last {
                 break;
             }
         }
         missed.sort_by_key(|delivery| delivery.number);
-        let is_known = |update: &Update| matches!(update, Update::Received(delivery) if self.open.contains(&delivery.number));
+        let is_known = |update: &Update| {
+            news_of(update)
+                .is_some_and(|(number, told)| self.open.get(&number).is_some_and(|known| *known >= told))
+        };
         let updates: Vec<Update> =
             missed.into_iter().flat_map(updates_of).filter(|update| !is_known(update)).collect();
         for update in &updates {
@@ -156,14 +151,70 @@ fn updates_of(delivery: Delivery) -> Vec<Update> {
     let then = match delivery.not_forwarded {
         Some(_) => Some(Update::NotForwarded(delivery)),
         None if delivery.held => Some(Update::Held(delivery)),
-        None => (!delivery.attempts.is_empty()).then_some(Update::Attempted(delivery)),
+        // Whether it is tried again is not on record.
+        None => (!delivery.attempts.is_empty()).then_some(Update::Attempted(delivery, Then::Over)),
     };
     std::iter::once(received).chain(then).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::bus::Bus;
+    use crate::model::{Clock, DeliveryId, Headers, Incoming, Kind, Origin, Request, Trouble, Verdict};
+    use crate::store::Store;
+
+    fn incoming(clock: &Clock, path: &str) -> Arc<Incoming> {
+        Arc::new(Incoming {
+            id: DeliveryId::new(clock),
+            received_at: clock.now(),
+            origin: Origin::Ingress,
+            replay_of: None,
+            kind: Kind::default(),
+            signature: Verdict::Missing,
+            not_forwarded: None,
+            request: Request {
+                method: "POST".to_owned(),
+                path: path.to_owned(),
+                headers: Headers::new(),
+                body: Bytes::new(),
+            },
+        })
+    }
+
+    #[test]
+    fn what_was_missed_is_read_from_the_record_and_what_others_recorded_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::real();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let bus = Bus::new();
+        let updates = bus.subscribe();
+        runtime.block_on(async {
+            let store = Store::open(folder.path()).unwrap();
+            for path in ["/others", "/ours/1", "/others", "/ours/2", "/others"] {
+                let incoming = incoming(&clock, path);
+                let number = store.record(Arc::clone(&incoming)).await.unwrap();
+                if path.starts_with("/ours") {
+                    bus.publish(Update::Received(Arc::new(Delivery::recorded(&incoming, number))));
+                }
+            }
+            store.close().await;
+        });
+        let trouble = Trouble { code: "test", message: String::new(), hint: String::new() };
+        let trouble = Arc::new(trouble);
+        (0..bus::CAPACITY).for_each(|_| bus.publish(Update::Trouble(Arc::clone(&trouble))));
+        bus.close();
+        let mut seen = Vec::new();
+        follow(updates, folder.path(), |update| {
+            if let Update::Received(delivery) = update {
+                seen.push(delivery.path.clone());
+            }
+            ControlFlow::Continue(())
+        });
+        assert_eq!(seen, ["/ours/1", "/ours/2"]);
+    }
 
     #[test]
     fn gaps_and_open_ends_are_remembered() {
@@ -172,6 +223,6 @@ mod tests {
             heard.receive(number);
         }
         assert_eq!(heard.gaps, BTreeSet::from([6]), "what was there before we listened is no gap");
-        assert_eq!(heard.open, BTreeSet::from([4, 5, 7]));
+        assert_eq!(heard.open.into_keys().collect::<Vec<_>>(), [4, 5, 7]);
     }
 }

@@ -1,6 +1,6 @@
 //! What a `listen` in a script waits for: an event, or a number of deliveries.
 
-use crate::model::{Delivery, EventFilter, NotForwarded, Update};
+use crate::model::{Delivery, EventFilter, NotForwarded, Then, Update};
 
 /// What is waited for; either, both or neither.
 #[derive(Clone, Debug, Default)]
@@ -41,19 +41,19 @@ impl Goal {
     }
 }
 
-/// A delivery that came to its end, and whether its sender was told 2xx.
+/// A delivery that came to its end, and whether it was acknowledged, or its sender told 2xx where nothing is forwarded.
 fn finished(update: &Update) -> Option<(&Delivery, bool)> {
     match update {
-        Update::Attempted(delivery) => {
+        Update::Attempted(delivery, Then::Over) => {
             Some((delivery, delivery.last_attempt().is_some_and(|attempt| attempt.outcome.is_acknowledged())))
         }
         Update::NotForwarded(delivery) => {
             Some((delivery, delivery.not_forwarded != Some(NotForwarded::Unverified)))
         }
-        Update::Fired(..)
+        Update::Attempted(_, Then::AgainIn(_))
+        | Update::Fired(..)
         | Update::Received(_)
         | Update::Held(_)
-        | Update::Retry(..)
         | Update::TargetDown(..)
         | Update::TargetUp(_)
         | Update::Trouble(_) => None,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::firings::Since;
-use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Update, millis};
+use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Then, Update, millis};
 
 /// The line that comes first: where to send to.
 pub fn ready(ingress: &str, inspector: Option<&str>, public: Option<&str>) -> String {
@@ -12,15 +12,25 @@ pub fn ready(ingress: &str, inspector: Option<&str>, public: Option<&str>) -> St
         .to_string()
 }
 
-/// The line for an update: `received`, `attempt` and `not_forwarded` carry all fields of the delivery. The `attempt` of
-/// a fixture that fired before has a `diff` as well.
-pub fn line(update: &Update, since: Option<&Since>) -> String {
+/// The lines for an update: `received`, `attempt` and `not_forwarded` carry all fields of the delivery. The `attempt` of
+/// a fixture that fired before has a `diff` as well; behind one that failed and is tried again comes a `retry`.
+pub fn lines(update: &Update, since: Option<&Since>) -> Vec<String> {
+    let retry = match update {
+        Update::Attempted(delivery, Then::AgainIn(pause)) => {
+            Some(typed("retry", delivery, &[("in_ms", millis(*pause).into())]))
+        }
+        _ => None,
+    };
+    std::iter::once(line(update, since)).chain(retry).collect()
+}
+
+fn line(update: &Update, since: Option<&Since>) -> String {
     match update {
         Update::Fired(id, file) => {
             json!({ "v": FORMAT_VERSION, "type": "fired", "file": **file, "id": id.as_str() }).to_string()
         }
         Update::Received(delivery) => typed("received", delivery, &[]),
-        Update::Attempted(delivery) => {
+        Update::Attempted(delivery, _) => {
             let mut more = vec![("attempt", to_value(&delivery.last_attempt()))];
             more.extend(since.map(|since| ("diff", difference(since))));
             typed("attempt", delivery, &more)
@@ -30,7 +40,6 @@ pub fn line(update: &Update, since: Option<&Since>) -> String {
             typed("not_forwarded", delivery, &[("reason", reason.into())])
         }
         Update::Held(delivery) => typed("held", delivery, &[]),
-        Update::Retry(delivery, pause) => typed("retry", delivery, &[("in_ms", millis(*pause).into())]),
         Update::TargetDown(target, detail) => {
             let target = target.to_string();
             json!({ "v": FORMAT_VERSION, "type": "target_down", "target": target, "message": **detail })

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::terminal::latency;
-use crate::model::{FORMAT_VERSION, Outcome, Update, millis};
+use crate::model::{FORMAT_VERSION, Outcome, Then, Update, millis};
 
 /// The longest duration that is told apart: a day, in microseconds.
 const LONGEST_MICROS: u64 = 86_400_000_000;
@@ -18,6 +18,8 @@ pub struct Tally {
     received: u64,
     acknowledged: u64,
     failed: BTreeMap<String, u64>,
+    /// What failed and is to be tried again, and how: failed it has when nothing comes of that.
+    trying_again: BTreeMap<i64, String>,
     not_forwarded: u64,
     /// Durations of answered attempts, in microseconds.
     durations: Histogram<u64>,
@@ -42,7 +44,8 @@ impl Tally {
     pub fn new() -> Self {
         let durations =
             Histogram::new_with_bounds(1, LONGEST_MICROS, 3).expect("the bounds are those of the library");
-        Self { received: 0, acknowledged: 0, failed: BTreeMap::new(), not_forwarded: 0, durations }
+        let (failed, trying_again) = (BTreeMap::new(), BTreeMap::new());
+        Self { received: 0, acknowledged: 0, failed, trying_again, not_forwarded: 0, durations }
     }
 
     /// Counts an update.
@@ -52,24 +55,26 @@ impl Tally {
             Update::NotForwarded(_) => self.not_forwarded += 1,
             Update::Fired(..)
             | Update::Held(_)
-            | Update::Retry(..)
             | Update::TargetDown(..)
             | Update::TargetUp(_)
             | Update::Trouble(_) => {}
-            Update::Attempted(delivery) => {
+            Update::Attempted(delivery, then) => {
                 let Some(attempt) = delivery.last_attempt() else { return };
                 let reason = match &attempt.outcome {
                     Outcome::Answered(answer) => answer.status.to_string(),
                     Outcome::Failed(failure) => failure.kind.as_str().to_owned(),
                 };
+                self.trying_again.remove(&delivery.number);
                 if matches!(attempt.outcome, Outcome::Answered(_)) {
                     let micros = u64::try_from(attempt.duration.as_micros()).unwrap_or(u64::MAX);
                     self.durations.saturating_record(micros.max(1));
                 }
-                if attempt.outcome.is_acknowledged() {
-                    self.acknowledged += 1;
-                } else {
-                    *self.failed.entry(reason).or_default() += 1;
+                match then {
+                    _ if attempt.outcome.is_acknowledged() => self.acknowledged += 1,
+                    Then::Over => *self.failed.entry(reason).or_default() += 1,
+                    Then::AgainIn(_) => {
+                        self.trying_again.insert(delivery.number, reason);
+                    }
                 }
             }
         }
@@ -83,9 +88,9 @@ impl Tally {
             r#type: "summary",
             received: self.received,
             acknowledged: self.acknowledged,
-            failed: self.failed.values().sum(),
+            failed: self.failures().values().sum(),
             not_forwarded: self.not_forwarded,
-            failures: self.failed.clone(),
+            failures: self.failures(),
             p50_ms: quantile(0.5),
             p99_ms: quantile(0.99),
         }
@@ -96,10 +101,12 @@ impl Tally {
         let plural = if self.received == 1 { "y" } else { "ies" };
         let mut parts =
             vec![format!("{} deliver{plural}", self.received), format!("{} acknowledged", self.acknowledged)];
-        let failures: Vec<String> =
-            self.failed.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        let failures = self.failures();
         if !failures.is_empty() {
-            parts.push(format!("{} failed ({})", self.failed.values().sum::<u64>(), failures.join(", ")));
+            let sum: u64 = failures.values().sum();
+            let each: Vec<String> =
+                failures.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+            parts.push(format!("{sum} failed ({})", each.join(", ")));
         }
         if self.not_forwarded > 0 {
             parts.push(format!("{} not forwarded", self.not_forwarded));
@@ -108,6 +115,15 @@ impl Tally {
             parts.push(format!("p50 {}, p99 {}", latency(self.at(0.5)), latency(self.at(0.99))));
         }
         parts.join(" · ")
+    }
+
+    /// How many deliveries failed, and how, as things stand.
+    fn failures(&self) -> BTreeMap<String, u64> {
+        let mut failures = self.failed.clone();
+        for reason in self.trying_again.values() {
+            *failures.entry(reason.clone()).or_default() += 1;
+        }
+        failures
     }
 
     fn at(&self, quantile: f64) -> Duration {

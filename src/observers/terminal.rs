@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use super::advice::{advice, preview, size};
 use super::paint::Paint;
 use crate::model::{
-    Attempt, Delivery, EventType, NotForwarded, Outcome, Printable, Trouble, Update, Verdict,
+    Attempt, Delivery, EventType, NotForwarded, Outcome, Printable, Then, Trouble, Update, Verdict,
 };
 
 /// A terminal that is narrower than this gets the shorter line.
@@ -39,7 +39,13 @@ impl Style {
     pub fn lines(&self, update: &Update) -> Vec<String> {
         match update {
             Update::Fired(..) | Update::Received(_) => Vec::new(),
-            Update::Attempted(delivery) => self.delivery(delivery),
+            Update::Attempted(delivery, then) => {
+                let mut lines = self.delivery(delivery);
+                if let Then::AgainIn(pause) = then {
+                    lines.extend(self.below(&format!("tried again in {}", latency(*pause))));
+                }
+                lines
+            }
             Update::NotForwarded(delivery) => {
                 let mut lines = vec![self.line(delivery)];
                 lines.extend(delivery.not_forwarded.iter().flat_map(|why| self.below(&not_forwarded(*why))));
@@ -49,9 +55,6 @@ impl Style {
                 let mut lines = vec![self.line(delivery)];
                 lines.extend(self.below("held until its target is back"));
                 lines
-            }
-            Update::Retry(delivery, pause) => {
-                self.below(&format!("#{} is tried again in {}", delivery.number, latency(*pause)))
             }
             Update::TargetDown(target, detail) => {
                 let mut lines =

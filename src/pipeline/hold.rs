@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::RwLock;
 
 use super::Pipeline;
-use crate::model::{Attempt, Delivery, Incoming, Target, Update};
+use crate::model::{Attempt, Delivery, Incoming, Target, Then, Update};
 use crate::store::{Reader, Recorded, Selector, StoreError, Waiting};
 
 /// How many requests are kept in memory beside the record.
@@ -132,7 +132,8 @@ impl Hold {
         self.forget(delivery.number);
         let mut attempts = delivery.attempts.clone();
         attempts.push(attempt);
-        pipeline.bus.publish(Update::Attempted(Arc::new(Delivery { attempts, held: false, ..delivery })));
+        let delivery = Arc::new(Delivery { attempts, held: false, ..delivery });
+        pipeline.bus.publish(Update::Attempted(delivery, Then::Over));
         Turn::Taken
     }
 

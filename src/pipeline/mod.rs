@@ -16,7 +16,7 @@ pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed, Rest};
 use crate::model::{
-    Attempt, Delivery, FailureKind, Incoming, NotForwarded, Outcome, Target, Trouble, Update,
+    Attempt, Delivery, FailureKind, Incoming, NotForwarded, Outcome, Target, Then, Trouble, Update,
 };
 use crate::store::{Store, StoreError, Waiting};
 
@@ -122,16 +122,20 @@ impl Pipeline {
         wait.await.unwrap_or_else(|_ended| Err(self.store.closed()))
     }
 
-    /// Records a delivery that is not handed to any target.
+    /// Records a delivery that is not handed to any target; that too goes on when the caller gives up.
     pub async fn record_only(
         &self,
         incoming: Incoming,
         why: NotForwarded,
     ) -> Result<Arc<Delivery>, StoreError> {
         let incoming = Arc::new(Incoming { not_forwarded: Some(why), ..incoming });
-        let delivery = self.record(incoming).await?;
-        self.bus.publish(Update::NotForwarded(Arc::clone(&delivery)));
-        Ok(delivery)
+        let this = self.clone();
+        let recording = self.tasks.spawn(async move {
+            let delivery = this.record(incoming).await?;
+            this.bus.publish(Update::NotForwarded(Arc::clone(&delivery)));
+            Ok(delivery)
+        });
+        recording.await.unwrap_or_else(|_ended| Err(self.store.closed()))
     }
 
     async fn run(self, incoming: Incoming, target: Target, ready: Ready) {
@@ -198,10 +202,14 @@ impl Pipeline {
         if let Err(error) = self.store.record_attempt(delivery.number, attempt, Waiting::AsBefore).await {
             self.report(&error);
         }
-        self.bus.publish(Update::Attempted(Arc::clone(&delivery)));
+        let slot = self.slot(&delivery);
+        let then = if slot.is_some() { Then::AgainIn(retry::pause(1)) } else { Then::Over };
+        self.bus.publish(Update::Attempted(Arc::clone(&delivery), then));
         // Nobody waits for it unless the delivery is of our own making.
         settle.send(()).ok();
-        self.retry(incoming, delivery, target).await;
+        if let Some(slot) = slot {
+            self.retry(slot, incoming, delivery, target).await;
+        }
     }
 
     /// Lets deliveries to a target wait, and sees to it that they go on when it is back.
@@ -289,5 +297,60 @@ impl Delivered {
     /// What came of handing it over.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.delivery.last_attempt().map(|attempt| &attempt.outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::forward;
+    use crate::model::{Clock, DeliveryId, Headers, Kind, Origin, Request, Verdict};
+
+    #[test]
+    fn what_is_only_recorded_is_told_even_when_the_sender_has_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::real();
+        let request = Request {
+            method: "POST".to_owned(),
+            path: "/".to_owned(),
+            headers: Headers::new(),
+            body: Bytes::new(),
+        };
+        let incoming = Incoming {
+            id: DeliveryId::new(&clock),
+            received_at: clock.now(),
+            origin: Origin::Ingress,
+            replay_of: None,
+            kind: Kind::default(),
+            signature: Verdict::Missing,
+            not_forwarded: None,
+            request,
+        };
+        let (bus, tasks) = (Bus::new(), TaskTracker::new());
+        let mut updates = bus.subscribe();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let parts = Parts {
+                store: Store::open(folder.path()).unwrap(),
+                forward: Forward::new(forward::Settings::default(), clock, tasks.clone()),
+                bus: bus.clone(),
+                hold: None,
+                tasks: tasks.clone(),
+                stop: CancellationToken::new(),
+            };
+            let pipeline = Pipeline::new(parts, &Settings { parallel: 1, retries: 0 });
+            tokio::select! {
+                biased;
+                _ = pipeline.record_only(incoming, NotForwarded::NoTarget) => panic!("it has to wait for the disk"),
+                () = std::future::ready(()) => {}
+            }
+            tasks.close();
+            tasks.wait().await;
+        });
+        bus.close();
+        assert!(matches!(updates.blocking_recv(), Ok(Update::Received(_))));
+        assert!(matches!(updates.blocking_recv(), Ok(Update::NotForwarded(_))));
     }
 }

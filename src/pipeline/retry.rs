@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
+
 use super::Pipeline;
-use crate::model::{Attempt, Delivery, Incoming, Target, Update};
+use crate::model::{Attempt, Delivery, Incoming, Target, Then, Update};
 use crate::store::Waiting;
 
 /// How many deliveries may wait for a retry at a time: each is in memory with its body.
@@ -16,23 +18,31 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// The right to be tried again: there are so many, and no more.
+pub struct Slot<'a>(SemaphorePermit<'a>);
+
 impl Pipeline {
-    /// Tries a delivery again until it is acknowledged or the number of retries is used up.
-    pub(super) async fn retry(&self, incoming: Arc<Incoming>, delivery: Arc<Delivery>, target: Target) {
-        let acknowledged =
-            |delivery: &Delivery| delivery.last_attempt().is_some_and(|last| last.outcome.is_acknowledged());
-        if self.retries == 0 || acknowledged(&delivery) {
-            return;
+    /// Whether a delivery is tried again. With too many waiting already, it is left to `replay --failed`.
+    pub(super) fn slot(&self, delivery: &Delivery) -> Option<Slot<'_>> {
+        if self.retries == 0 || is_acknowledged(delivery) {
+            return None;
         }
-        // With too many waiting already, this one is left to `replay --failed`.
-        let Ok(_slot) = self.retrying.try_acquire() else { return };
+        self.retrying.try_acquire().ok().map(Slot)
+    }
+
+    /// Tries a delivery again until it is acknowledged or the number of retries is used up.
+    pub(super) async fn retry(
+        &self,
+        slot: Slot<'_>,
+        incoming: Arc<Incoming>,
+        delivery: Arc<Delivery>,
+        target: Target,
+    ) {
         let mut delivery = delivery;
         for retry in 1..=self.retries {
-            let pause = pause(retry);
-            self.bus.publish(Update::Retry(Arc::clone(&delivery), pause));
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause(retry)) => {}
             }
             let handed = self.hand_over(&incoming, &target).await;
             self.presence.note(&target, &handed.outcome);
@@ -51,16 +61,23 @@ impl Pipeline {
             if let Err(error) = recorded {
                 self.report(&error);
             }
-            self.bus.publish(Update::Attempted(Arc::clone(&delivery)));
-            if acknowledged(&delivery) {
-                return;
+            let is_over = is_acknowledged(&delivery) || retry == self.retries;
+            let then = if is_over { Then::Over } else { Then::AgainIn(pause(retry + 1)) };
+            self.bus.publish(Update::Attempted(Arc::clone(&delivery), then));
+            if is_over {
+                break;
             }
         }
+        drop(slot.0);
     }
 }
 
+fn is_acknowledged(delivery: &Delivery) -> bool {
+    delivery.last_attempt().is_some_and(|last| last.outcome.is_acknowledged())
+}
+
 /// The pause before the n-th retry.
-fn pause(retry: u32) -> Duration {
+pub(super) fn pause(retry: u32) -> Duration {
     let factor = 1_u32.checked_shl(retry.saturating_sub(1)).unwrap_or(u32::MAX);
     FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
 }

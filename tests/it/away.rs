@@ -142,8 +142,36 @@ fn what_was_not_acknowledged_is_tried_again_until_it_is() {
     let attempt = listening.next("attempt");
     assert_eq!((&attempt["attempt"]["number"], &attempt["attempt"]["status"]), (&2.into(), &200.into()));
     assert_eq!(handler.next().body, handler.next().body, "the same request is sent again");
+    let (_, rest) = listening.interrupt();
+    let sums = rest.last().unwrap();
+    assert_eq!(
+        (&sums["received"], &sums["acknowledged"], &sums["failed"]),
+        (&1.into(), &1.into(), &0.into())
+    );
     let recorded = world.run(&["deliveries", "show", "1", "--json"]).objects();
     let statuses: Vec<&Value> =
         recorded[0]["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["status"]).collect();
     assert_eq!(statuses, [500, 200]);
+}
+
+#[test]
+fn a_script_waits_for_the_last_try_of_what_it_expects() {
+    let world = World::new();
+    for (good_from, retries, code, sums) in [(2, "2", 0, (1, 0)), (9, "1", 3, (0, 1))] {
+        let tries = AtomicUsize::new(0);
+        let (bad, good) = (answer(500, &[], b"no"), answer(200, &[], b"yes"));
+        let handler = Handler::scripted(Box::new(move |request, stream| {
+            let script = if tries.fetch_add(1, Ordering::SeqCst) + 1 < good_from { &bad } else { &good };
+            script(request, stream)
+        }));
+        let target = handler.target();
+        let expect = ["--forward", &target, "--retry", retries, "--verify", "off", "--expect", "event.added"];
+        let listening = world.listen(&expect);
+        assert_eq!(send(&listening, 1), 500);
+        let (status, rest) = listening.wait();
+        assert_eq!(status.code(), Some(code), "{rest:?}");
+        let summary = rest.last().unwrap();
+        let told = (summary["acknowledged"].as_u64().unwrap(), summary["failed"].as_u64().unwrap());
+        assert_eq!((summary["received"].as_u64(), told), (Some(1), sums), "{summary}");
+    }
 }
