@@ -9,12 +9,12 @@ use clap::{Args, Subcommand};
 
 use super::report::Exit;
 use super::selection::{FilterArgs, find, selector};
-use super::{Session, request_text, roads};
+use super::{Session, roads};
 use crate::json::Json;
 use crate::model::{Contract, Delivery, Headers, Outcome, Printable, Target, printable_lines};
 use crate::observers::advice::{advice, size};
-use crate::observers::exchange;
 use crate::observers::terminal::{self, latency};
+use crate::observers::{exchange, request_text};
 use crate::store::{Reader, Recorded, Selector};
 
 /// Look at what was recorded

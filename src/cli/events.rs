@@ -1,12 +1,12 @@
 //! `mbaas-dev events`
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::Session;
 use super::report::Exit;
-use crate::fixture::{About, Catalogue, Entry, FixtureError, Run};
-use crate::model::{Contract, EventName, FORMAT_VERSION, printable_lines};
+use crate::fixture::{Catalogue, Entry, Run};
+use crate::model::{Contract, EventName, printable_lines};
+use crate::observers::events::{self, about, object, variants, with_sample};
 
 /// Look at the events that can be triggered
 #[derive(Debug, Subcommand)]
@@ -66,7 +66,7 @@ fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
         for variant in variants {
             let name = variant.name.variant.as_deref().unwrap_or_default();
             let facts = paint.faint(&format!("{:<10}@{name:<60}", ""));
-            tell(&facts, 71, &self::about(variant)?.meaning, session)?;
+            tell(&facts, 71, &events::about(variant)?.meaning, session)?;
         }
     }
     Ok(Exit::Done)
@@ -91,9 +91,7 @@ fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
     let variants: Vec<&Entry> = variants(&catalogue, entry).collect();
     let (output, paint) = (&session.output, session.output.paint);
     if arguments.json {
-        let mut object = object(entry, &variants)?;
-        object["sample"] = serde_json::from_str(&sample.to_canonical())?;
-        output.data(&object.to_string())?;
+        output.data(&with_sample(object(entry, &variants)?, &sample)?.to_string())?;
         return Ok(Exit::Done);
     }
     let about = about(entry)?;
@@ -115,36 +113,4 @@ fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
     output.data("")?;
     output.data(&printable_lines(&sample.to_pretty()))?;
     Ok(Exit::Done)
-}
-
-/// The variants of a plain event; none for a variant.
-fn variants<'a>(catalogue: &'a Catalogue, entry: &Entry) -> impl Iterator<Item = &'a Entry> {
-    let (contract, name) = (entry.contract, entry.name.clone());
-    catalogue.entries().filter(move |other| {
-        name.variant.is_none()
-            && other.contract == contract
-            && other.name.event_type == name.event_type
-            && other.name.variant.is_some()
-    })
-}
-
-fn object(entry: &Entry, variants: &[&Entry]) -> Result<Value, FixtureError> {
-    let About { meaning, payload, note } = about(entry)?;
-    let variants: Vec<&str> = variants.iter().filter_map(|entry| entry.name.variant.as_deref()).collect();
-    Ok(json!({
-        "v": FORMAT_VERSION,
-        "contract": entry.contract.as_str(),
-        "event_type": entry.name.event_type.as_str(),
-        "variant": entry.name.variant,
-        "wire_event": entry.fixture.wire_event(),
-        "payload": payload.as_str(),
-        "meaning": meaning,
-        "note": note,
-        "variants": variants,
-    }))
-}
-
-/// What a fixture says about itself; every one of ours does.
-fn about(entry: &Entry) -> Result<About, FixtureError> {
-    Ok(entry.fixture.about()?.expect("a test checks that every embedded fixture describes itself"))
 }

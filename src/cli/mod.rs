@@ -14,7 +14,6 @@ mod listen;
 mod output;
 mod replay;
 mod report;
-mod request_text;
 mod roads;
 mod secret;
 mod selection;

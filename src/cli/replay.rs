@@ -13,12 +13,12 @@ use super::report::{Exit, exit_of};
 use super::roads::{self, Purpose, RoadArgs};
 use super::selection::{find, selector};
 use crate::json::Json;
-use crate::model::{Attempt, Contract, Origin, Request};
+use crate::model::{Attempt, Request};
 use crate::observers::difference::{OutcomeDifference, outcome_lines};
-use crate::signature::{Keyring, SignMode};
-use crate::sources::compose::{self, Patch, Signing};
+use crate::signature::Keyring;
+use crate::sources::again::{Again, again};
+use crate::sources::compose::{self, Patch};
 use crate::sources::dispatch::{Parcel, Sent};
-use crate::sources::provenance::Provenance;
 use crate::store::{Query, Reader, Recorded, Selector};
 
 /// The most deliveries that one filter replays.
@@ -156,36 +156,13 @@ fn parcel(
     keys: &Keyring,
     session: &Session,
 ) -> anyhow::Result<Parcel> {
-    let Recorded { delivery, request } = recorded;
-    let provenance = Provenance { origin: Origin::Replay, replay_of: Some(delivery.id) };
-    let body = edited(&request, patches).with_context(|| format!("delivery #{}", delivery.number))?;
-    let request = match delivery.kind.contract {
-        Some(contract @ Contract::Preview) if !raw => {
-            let signing = Signing {
-                contract,
-                secret: keys.secret(delivery.kind.event_type.as_ref()).clone(),
-                mode: SignMode::Valid,
-            };
-            compose::signed_again(&request, &signing, body)?
-        }
-        contract => {
-            if !raw {
-                let which = contract.map_or("no known contract", Contract::as_str);
-                session.output.talk(&format!(
-                    "note: #{} follows {which}: its signature stays as it was",
-                    delivery.number
-                ));
-            }
-            let (request, masked) = compose::as_recorded(&request);
-            if masked > 0 {
-                session
-                    .output
-                    .talk(&format!("note: {masked} credentials were never recorded and are not sent"));
-            }
-            Request { body, ..request }
-        }
-    };
-    Ok(Parcel { request, kind: delivery.kind, provenance })
+    let number = recorded.delivery.number;
+    let body = edited(&recorded.request, patches).with_context(|| format!("delivery #{number}"))?;
+    let Again { parcel, notes } = again(recorded, body, raw, keys)?;
+    for note in notes {
+        session.output.talk(&format!("note: {note}"));
+    }
+    Ok(parcel)
 }
 
 /// The recorded body, to the byte, unless it is edited.

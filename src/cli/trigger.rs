@@ -3,22 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
 
+use super::Session;
 use super::arguments::PatchArgs;
 use super::expectation::Expectation;
 use super::report::{Exit, Usage};
 use super::roads::{self, Purpose, RoadArgs};
-use super::{Session, request_text};
-use crate::contract::{recognise, wire_event};
-use crate::fixture::{Catalogue, Entry, Fixture, Run};
-use crate::json::Json;
-use crate::model::{Contract, EventName, Headers, Kind, Origin, Target};
-use crate::signature::{Keyring, SignMode};
-use crate::sources::compose::{self, Patch, Signing};
-use crate::sources::dispatch::{Parcel, Sent};
-use crate::sources::provenance::Provenance;
+use crate::fixture::Catalogue;
+use crate::model::{Contract, EventName, Target};
+use crate::observers::request_text;
+use crate::signature::SignMode;
+use crate::sources::dispatch::Sent;
+use crate::sources::maker::{Event, Maker};
 
 /// Send an event as Meeting BaaS would, correctly signed or wrong on purpose
 ///
@@ -87,19 +84,20 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit> {
-    let event = Event::find(arguments, &mut session)?;
+    let event = find(arguments, &mut session)?;
     let maker = Maker {
         event,
         patches: arguments.patches.patches()?,
         mode: arguments.sign,
         raw: arguments.raw,
+        names: Catalogue::embedded().wire_names(),
         environment: session.environment,
     };
     if arguments.print || arguments.curl {
         let secret = arguments.road.secret(&session)?;
         let target = arguments.road.target(&session)?;
         let target = target.unwrap_or_else(|| Target::local("localhost", 4400));
-        let parcel = maker.make(&session, &secret.keys)?;
+        let parcel = maker.make(&session.clock, &secret.keys)?;
         let text = if arguments.curl {
             request_text::curl(&target, &parcel.request)
         } else {
@@ -127,7 +125,7 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
                 if let Some(clock) = &mut clock {
                     clock.tick().await;
                 }
-                let parcel = maker.make(session, &open.secret.keys)?;
+                let parcel = maker.make(&session.clock, &open.secret.keys)?;
                 let result: Sent = open.road.send(&session.clock, parcel).await?;
                 let shown = roads::show(&result, purpose, session, arguments.json)?;
                 exit = exit.max(judge(arguments.expect.as_ref(), &result, shown, session));
@@ -166,84 +164,29 @@ fn interval(period: Duration) -> tokio::time::Interval {
 }
 
 /// What is sent: an event of the catalogue, or the user's own bytes.
-struct Event {
-    contract: Contract,
-    /// The event's name, where it comes from the catalogue; otherwise its body tells.
-    name: Option<EventName>,
-    fixture: Fixture,
-}
-
-impl Event {
-    fn find(arguments: &TriggerArgs, session: &mut Session) -> anyhow::Result<Self> {
-        let (text, contract) = (arguments.event.as_str(), arguments.contract);
-        let catalogue = Catalogue::embedded();
-        let looks_like_file = text == "-" || text.contains(['/', '\\']) || is_json_file(text);
-        if !looks_like_file {
-            let name: Result<EventName, _> = text.parse();
-            match name.map(|name| catalogue.find(&name, contract).cloned()) {
-                Ok(Ok(_)) if arguments.raw => {
-                    return Err(Usage::new("--raw sends the bytes of a file: give a FILE or -", "").into());
-                }
-                Ok(Ok(Entry { contract, name, fixture })) => {
-                    return Ok(Self { contract, name: Some(name), fixture });
-                }
-                _ if session.folder.join(text).is_file() => {}
-                Ok(Err(unknown)) => return Err(unknown.into()),
-                Err(bad_name) => {
-                    return Err(Usage::new(bad_name.to_string(), "see `mbaas-dev events list`").into());
-                }
+fn find(arguments: &TriggerArgs, session: &mut Session) -> anyhow::Result<Event> {
+    let (text, contract) = (arguments.event.as_str(), arguments.contract);
+    let catalogue = Catalogue::embedded();
+    let looks_like_file = text == "-" || text.contains(['/', '\\']) || is_json_file(text);
+    if !looks_like_file {
+        let name: Result<EventName, _> = text.parse();
+        match name.map(|name| catalogue.find(&name, contract).cloned()) {
+            Ok(Ok(_)) if arguments.raw => {
+                return Err(Usage::new("--raw sends the bytes of a file: give a FILE or -", "").into());
+            }
+            Ok(Ok(entry)) => return Ok(entry.into()),
+            _ if session.folder.join(text).is_file() => {}
+            Ok(Err(unknown)) => return Err(unknown.into()),
+            Err(bad_name) => {
+                return Err(Usage::new(bad_name.to_string(), "see `mbaas-dev events list`").into());
             }
         }
-        let bytes = session.read(text)?;
-        let label = if text == "-" { "<stdin>" } else { text };
-        let told = recognise(&catalogue.wire_names(), &Headers::new(), &bytes);
-        let contract = contract.or(told.contract).unwrap_or(Contract::Preview);
-        Ok(Self { contract, name: None, fixture: Fixture::new(label, bytes) })
     }
+    let bytes = session.read(text)?;
+    let label = if text == "-" { "<stdin>" } else { text };
+    Ok(Event::of_user(&catalogue.wire_names(), contract, label, bytes))
 }
 
 fn is_json_file(text: &str) -> bool {
     Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
-}
-
-/// Makes requests, each with ids and times of its own.
-struct Maker {
-    event: Event,
-    patches: Vec<Patch>,
-    mode: SignMode,
-    raw: bool,
-    environment: fn(&str) -> Option<String>,
-}
-
-impl Maker {
-    fn make(&self, session: &Session, keys: &Keyring) -> anyhow::Result<Parcel> {
-        let body = if self.raw {
-            Bytes::copy_from_slice(self.event.fixture.source())
-        } else {
-            self.canonical_body(&self.event.fixture, session)?
-        };
-        let kind = self.kind(&body);
-        let secret = keys.secret(kind.event_type.as_ref()).clone();
-        let signing = Signing { contract: self.event.contract, secret, mode: self.mode };
-        let request = compose::request(&signing, body)?;
-        let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
-        Ok(Parcel { request, kind, provenance })
-    }
-
-    fn canonical_body(&self, fixture: &Fixture, session: &Session) -> anyhow::Result<Bytes> {
-        let run = Run::new(&session.clock, self.environment);
-        let mut body: Json = fixture.render(&run)?;
-        compose::edit(&mut body, &self.patches)?;
-        Ok(Bytes::from(body.to_canonical()))
-    }
-
-    /// What the request is: as the catalogue says, or, for a file, as its body says.
-    fn kind(&self, body: &[u8]) -> Kind {
-        let told = || recognise(&Catalogue::embedded().wire_names(), &Headers::new(), body);
-        let event_type = match &self.event.name {
-            Some(name) => Some(name.event_type.clone()),
-            None => told().event_type,
-        };
-        Kind { contract: Some(self.event.contract), event_type, wire_event: wire_event(body) }
-    }
 }

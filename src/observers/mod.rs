@@ -2,11 +2,13 @@
 
 pub mod advice;
 pub mod difference;
+pub mod events;
 pub mod exchange;
 pub mod firings;
 pub mod follow;
 pub mod goal;
 pub mod json_lines;
 pub mod paint;
+pub mod request_text;
 pub mod tally;
 pub mod terminal;

@@ -1,8 +1,10 @@
 //! Where deliveries come from: each source makes one and hands it to the pipeline, or sends it as a sender would.
 
+pub mod again;
 pub mod compose;
 pub mod dispatch;
 pub mod ingress;
+pub mod maker;
 pub mod provenance;
 pub mod routing;
 pub mod watch;

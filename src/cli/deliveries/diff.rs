@@ -1,15 +1,14 @@
 //! `mbaas-dev deliveries diff`
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use crate::cli::Session;
 use crate::cli::output::Volume;
 use crate::cli::report::Exit;
 use crate::cli::selection::{find, selector};
-use crate::model::{Delivery, FORMAT_VERSION};
+use crate::model::Delivery;
 use crate::observers::difference::{
-    Detail, OutcomeDifference, RequestDifference, header_lines, outcome_lines, request_lines,
+    Detail, OutcomeDifference, RequestDifference, header_lines, object, outcome_lines, request_lines,
 };
 use crate::observers::terminal;
 use crate::store::Selector;
@@ -74,14 +73,4 @@ fn title(delivery: &Delivery, session: &Session) -> String {
     let received = delivery.received_at.to_zoned_datetime(session.clock.zone());
     let received = received.strftime("%Y-%m-%d %H:%M:%S%.3f");
     format!("#{}  {}  {received}", delivery.number, terminal::name(delivery))
-}
-
-fn object(from: &Delivery, to: &Delivery, answers: bool, difference: Value) -> Value {
-    let side = |delivery: &Delivery| json!({ "id": delivery.id.as_str(), "number": delivery.number });
-    let of = if answers { "answers" } else { "requests" };
-    let mut object = json!({ "v": FORMAT_VERSION, "of": of, "a": side(from), "b": side(to) });
-    if let (Value::Object(object), Value::Object(difference)) = (&mut object, difference) {
-        object.extend(difference);
-    }
-    object
 }

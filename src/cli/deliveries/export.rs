@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use crate::app::private_file::PrivateFile;
 use crate::cli::report::{Exit, Usage};
 use crate::cli::selection::{FilterArgs, find, selector};
-use crate::cli::{Output, Session, request_text};
+use crate::cli::{Output, Session};
 use crate::model::{Printable, Target};
 use crate::observers::exchange::{self, har};
-use crate::observers::terminal;
+use crate::observers::{request_text, terminal};
 use crate::store::{Reader, Recorded, Selector};
 
 /// Write recorded deliveries for other programs, oldest first

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 pub use self::body::BodyDifference;
 pub use self::lines::{Detail, header_lines, outcome_lines, request_lines};
+pub use self::shape::object;
 use crate::contract;
 use crate::model::{Attempt, Headers, Outcome, Request};
 

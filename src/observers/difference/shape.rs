@@ -6,7 +6,18 @@ use serde_json::{Map, Value, json};
 
 use super::{BodyDifference, Ended, HeaderDifference, OutcomeDifference, RequestDifference, Sides};
 use crate::json::{Change, Json};
-use crate::model::millis;
+use crate::model::{Delivery, FORMAT_VERSION, millis};
+
+/// The object of a comparison: of two deliveries, or of what came of them.
+pub fn object(from: &Delivery, to: &Delivery, answers: bool, difference: Value) -> Value {
+    let side = |delivery: &Delivery| json!({ "id": delivery.id.as_str(), "number": delivery.number });
+    let of = if answers { "answers" } else { "requests" };
+    let mut object = json!({ "v": FORMAT_VERSION, "of": of, "a": side(from), "b": side(to) });
+    if let (Value::Object(object), Value::Object(difference)) = (&mut object, difference) {
+        object.extend(difference);
+    }
+    object
+}
 
 impl RequestDifference {
     /// As an object: `method` and `path` are null when they are the same.

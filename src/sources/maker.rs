@@ -1,0 +1,93 @@
+//! Makes events as Meeting BaaS would send them: a body of the catalogue or of the user, edited, signed, named.
+
+use anyhow::Result;
+use bytes::Bytes;
+
+use super::compose::{self, Patch, Signing};
+use super::dispatch::Parcel;
+use super::provenance::Provenance;
+use crate::contract::{WireNames, recognise, wire_event};
+use crate::fixture::{Entry, Fixture, Run};
+use crate::json::Json;
+use crate::model::{Clock, Contract, EventName, Headers, Kind, Origin};
+use crate::signature::{Keyring, SignMode};
+
+/// What is sent: an event of the catalogue, or the user's own bytes.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its contract.
+    pub contract: Contract,
+    /// The event's name, where it comes from the catalogue; otherwise its body tells.
+    pub name: Option<EventName>,
+    /// Its body.
+    pub fixture: Fixture,
+}
+
+/// Makes requests, each with ids and times of its own.
+pub struct Maker {
+    /// What is sent.
+    pub event: Event,
+    /// Edits of its body.
+    pub patches: Vec<Patch>,
+    /// Signed right, or wrong on purpose.
+    pub mode: SignMode,
+    /// Whether the bytes are sent as they are, neither filled in nor brought into canonical form.
+    pub raw: bool,
+    /// The event type behind each wire event.
+    pub names: WireNames,
+    /// Looks up an environment variable, for templates.
+    pub environment: fn(&str) -> Option<String>,
+}
+
+impl From<Entry> for Event {
+    fn from(Entry { contract, name, fixture }: Entry) -> Self {
+        Self { contract, name: Some(name), fixture }
+    }
+}
+
+impl Event {
+    /// An event of the user's: of that contract, or else of the one that its body speaks of. `label` stands for it in
+    /// messages.
+    pub fn of_user(names: &WireNames, contract: Option<Contract>, label: &str, bytes: Vec<u8>) -> Self {
+        let told = recognise(names, &Headers::new(), &bytes);
+        let contract = contract.or(told.contract).unwrap_or(Contract::Preview);
+        Self { contract, name: None, fixture: Fixture::new(label, bytes) }
+    }
+}
+
+impl Maker {
+    /// Makes the next request.
+    ///
+    /// # Errors
+    ///
+    /// When the body cannot be filled in or edited, or its contract cannot be signed like that.
+    pub fn make(&self, clock: &Clock, keys: &Keyring) -> Result<Parcel> {
+        let body = if self.raw {
+            Bytes::copy_from_slice(self.event.fixture.source())
+        } else {
+            self.canonical_body(&self.event.fixture, clock)?
+        };
+        let kind = self.kind(&body);
+        let secret = keys.secret(kind.event_type.as_ref()).clone();
+        let signing = Signing { contract: self.event.contract, secret, mode: self.mode };
+        let request = compose::request(&signing, body)?;
+        let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
+        Ok(Parcel { request, kind, provenance })
+    }
+
+    fn canonical_body(&self, fixture: &Fixture, clock: &Clock) -> Result<Bytes> {
+        let run = Run::new(clock, self.environment);
+        let mut body: Json = fixture.render(&run)?;
+        compose::edit(&mut body, &self.patches)?;
+        Ok(Bytes::from(body.to_canonical()))
+    }
+
+    /// What the request is: as the catalogue says, or, for the user's own, as its body says.
+    fn kind(&self, body: &[u8]) -> Kind {
+        let event_type = match &self.event.name {
+            Some(name) => Some(name.event_type.clone()),
+            None => recognise(&self.names, &Headers::new(), body).event_type,
+        };
+        Kind { contract: Some(self.event.contract), event_type, wire_event: wire_event(body) }
+    }
+}
