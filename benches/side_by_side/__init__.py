@@ -1,0 +1,1 @@
+"""The parts of benches/side-by-side."""

@@ -1,0 +1,190 @@
+"""Medians, ratios, tables, and the bars that they are held to."""
+
+import statistics
+
+BASE = "nginx"
+
+
+def line(one):
+    """One load, as it is measured."""
+    more = f"  {one['cpu_us']:8.1f} µs  {one['peak_mib']:7.1f} MiB" if "cpu_us" in one else ""
+    errors = f"  {one['errors']} ERRORS" if one["errors"] else ""
+    return (f"{one['round']}  {one['size']:>5} × {one['connections']:<3} {one['name']:<15} {one['rate']:>9.0f}/s  "
+            f"p50 {one['p50_ms']:8.3f}  p99 {one['p99_ms']:8.3f} ms{more}{errors}")
+
+
+class Loads:
+    """What was measured under load, by size, connections and name."""
+
+    def __init__(self, figures):
+        self.all = figures["load"]
+        self.cells = list(dict.fromkeys((one["size"], one["connections"]) for one in self.all))
+        self.names = list(dict.fromkeys(one["name"] for one in sorted(self.all, key=self._place)))
+
+    @staticmethod
+    def _place(one):
+        order = ["direct", "nginx", "nginx-log", "mitmdump", "hyper", "hyper-mimalloc"]
+        return order.index(one["name"]) if one["name"] in order else len(order)
+
+    def of(self, cell, name, figure):
+        """The figure of each round, in their order."""
+        return [one[figure] for one in self.all
+                if (one["size"], one["connections"]) == cell and one["name"] == name and figure in one]
+
+    def median(self, cell, name, figure):
+        found = self.of(cell, name, figure)
+        return statistics.median(found) if found else None
+
+    def ratio(self, cell, name, base, figure="rate"):
+        """The median over the rounds of the ratio within a round."""
+        pairs = zip(self.of(cell, name, figure), self.of(cell, base, figure), strict=False)
+        ratios = [one / other for one, other in pairs]
+        return statistics.median(ratios) if ratios else None
+
+
+def _shown(value, form):
+    return "–" if value is None else format(value, form)
+
+
+def _precise(value):
+    """Three digits that mean something."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+HEADINGS = ["", "per second", "of nginx", "p50 ms", "p99 ms", "CPU µs each", "peak MiB", "errors"]
+
+
+def _tables(figures):
+    """A title and rows for each load."""
+    loads = Loads(figures)
+    for size, connections in loads.cells:
+        cell, rows = (size, connections), []
+        for name in loads.names:
+            rows.append([
+                name,
+                _shown(loads.median(cell, name, "rate"), ",.0f"),
+                _precise(loads.ratio(cell, name, BASE)),
+                _precise(loads.median(cell, name, "p50_ms")),
+                _precise(loads.median(cell, name, "p99_ms")),
+                _precise(loads.median(cell, name, "cpu_us")),
+                _precise(loads.median(cell, name, "peak_mib")),
+                str(sum(loads.of(cell, name, "errors"))),
+            ])
+        yield f"{size}, {connections} connection{'' if connections == 1 else 's'}", rows
+
+
+def _singles(figures):
+    """What was measured once for each binary: what it is, and its value."""
+    for start in figures["start"]:
+        yield start["name"], [
+            ("start to ready, empty folder", f"{start['ready_fresh_ms']:.1f} ms"),
+            ("start to ready, folder there", f"{start['ready_ms']:.1f} ms"),
+            ("`trigger` as a whole process", f"{start['trigger_ms']:.1f} ms"),
+            ("`--version` as a whole process", f"{start['version_ms']:.1f} ms"),
+            ("memory at rest", f"{start['idle_mib']:.1f} MiB"),
+            ("binary", f"{start['binary_mb']:.1f} MB"),
+        ]
+    for record in figures["record"]:
+        rows = f"{figures['rows']:,}"
+        lookups = [("newest 50", "newest"), ("50 by event type", "by_type"), ("`--search`, common word", "common"),
+                   ("`--search`, rare word", "rare"), ("`--search`, absent word", "absent")]
+        yield record["name"], [
+            (f"on disk for each of {rows} deliveries", f"{record['bytes_per_delivery']:,.0f} bytes"),
+            ("imported", f"{record['import_per_s']:,.0f}/s"),
+            ("until a `listen` has come to rest after that", f"{record['settled_s']:.0f} s"),
+            ("insertion, empty record", f"{record['rate_empty']:,.0f}/s"),
+            (f"insertion, {rows} there", f"{record['rate_full']:,.0f}/s ({record['rate_ratio']:.2f})"),
+            *((f"{what}, whole command (more than with 1 delivery)",
+               f"{record[key + '_ms']:.1f} ms ({record[key + '_more_ms']:+.1f})") for what, key in lookups),
+        ]
+
+
+def bars(figures):
+    """What is demanded of each binary: what, value, demanded, whether it is met."""
+    loads = Loads(figures)
+    for name in figures["binaries"]:
+        for connections in 16, 64:
+            cell, at = ("300B", connections), f"300 bytes, {connections} connections"
+            yield _bar(name, f"{at}: rate, of nginx", loads.ratio(cell, name, BASE), ">=", 0.5)
+            yield _bar(name, f"{at}: rate, of nginx (goal)", loads.ratio(cell, name, BASE), ">=", 0.7)
+            yield _bar(name, f"{at}: rate, of a bare hyper proxy (goal)", loads.ratio(cell, name, "hyper"), ">=", 1)
+            yield _bar(name, f"{at}: rate, of mitmdump", loads.ratio(cell, name, "mitmdump"), ">=", 90)
+            yield _bar(name, f"{at}: p99, of nginx logging bodies", loads.ratio(cell, name, "nginx-log", "p99_ms"),
+                       "<", 1)
+            yield _bar(name, f"{at}: CPU for each, µs", loads.median(cell, name, "cpu_us"), "<", 50)
+        cell = ("1MiB", 16)
+        yield _bar(name, "1 MiB, 16 connections: rate, of nginx logging bodies", loads.ratio(cell, name, "nginx-log"),
+                   ">", 1)
+        yield _bar(name, "1 MiB, 16 connections: rate, of mitmdump", loads.ratio(cell, name, "mitmdump"), ">=", 2)
+        cell, more = ("300B", 1), None
+        p50s = zip(loads.of(cell, name, "p50_ms"), loads.of(cell, "direct", "p50_ms"), strict=False)
+        if differences := [ours - direct for ours, direct in p50s]:
+            more = statistics.median(differences)
+        yield _bar(name, "300 bytes, 1 connection: p50 more than direct, ms", more, "<=", 0.3)
+        yield _bar(name, "1 MiB, 64 connections: memory, MiB", loads.median(("1MiB", 64), name, "peak_mib"), "<", 160)
+        for start in (start for start in figures["start"] if start["name"] == name):
+            yield _bar(name, "start to ready, ms", max(start["ready_fresh_ms"], start["ready_ms"]), "<", 25)
+            yield _bar(name, "`trigger` as a whole process, ms", start["trigger_ms"], "<", 15)
+            yield _bar(name, "memory at rest, MiB", start["idle_mib"], "<", 14)
+            yield _bar(name, "binary, MB", start["binary_mb"], "<", 15)
+        for record in (record for record in figures["record"] if record["name"] == name):
+            rows = f"{figures['rows']:,} recorded"
+            yield _bar(name, f"{rows}: newest 50, more than with 1, ms", record["newest_more_ms"], "<", 5)
+            yield _bar(name, f"{rows}: 50 by event type, more than with 1, ms", record["by_type_more_ms"], "<", 5)
+            slowest = max(record[f"{word}_ms"] for word in ("common", "rare", "absent"))
+            yield _bar(name, f"{rows}: `--search`, whole command, slowest word, ms", slowest, "<", 50)
+            yield _bar(name, f"{rows}: insertion, of that with none", record["rate_ratio"], ">=", 0.95)
+
+
+def _bar(name, what, value, sign, limit):
+    if value is None:
+        return None
+    met = {"<": value < limit, "<=": value <= limit, ">": value > limit, ">=": value >= limit}[sign]
+    goal = what.endswith("(goal)")
+    sign = {"<=": "≤", ">=": "≥"}.get(sign, sign)
+    return [name, what, _precise(value), f"{sign} {limit}", "yes" if met else "not yet" if goal else "**no**"]
+
+
+def _of_machine(figures):
+    machine = figures["machine"]
+    return (f"{machine['cores']} cores ({machine['processor']}), {machine['system']}, {machine['file_system']}, "
+            f"nginx {machine['versions']['nginx']}; {figures['rounds']} rounds, interleaved, {figures['seconds']:g} s for "
+            f"each load; load average at the start {machine['load']:.1f}.")
+
+
+def _markdown_table(headings, rows):
+    head = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+    return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def _plain_table(headings, rows):
+    rows = [headings, *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
+    # Words to the left, figures to the right.
+    side = ["<" if column == 0 or rows[1][column][:1].isalpha() else ">" for column in range(len(headings))]
+    return "\n".join("  ".join(f"{text:{s}{w}}" for text, s, w in zip(row, side, widths, strict=True)).rstrip()
+                     for row in rows)
+
+
+def _sections(figures, table, heading):
+    yield _of_machine(figures)
+    for title, rows in _tables(figures):
+        yield heading(title)
+        yield table(HEADINGS, rows)
+    for name, singles in _singles(figures):
+        yield heading(name)
+        yield table(["", "median"], [[what, value] for what, value in singles])
+    held = [bar for bar in bars(figures) if bar]
+    if held:
+        yield heading("Bars")
+        yield table(["", "bar", "measured", "demanded", "met"], held)
+
+
+def markdown(figures):
+    return "\n\n".join(_sections(figures, _markdown_table, lambda title: f"### {title}"))
+
+
+def plain(figures):
+    return "\n\n".join(_sections(figures, _plain_table, lambda title: f"== {title}"))
