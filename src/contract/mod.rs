@@ -1,11 +1,13 @@
 //! What Meeting BaaS sends, as pure rules: how its contracts are told apart, what in them is a credential
 //! or another secret.
 
+mod authentication;
 mod credentials;
 mod recognise;
 pub mod redact;
 mod redact_json;
 mod redact_text;
 
+pub use authentication::{Part, authenticated_contract, authenticates, field_names};
 pub use credentials::{is_credential, is_mask, mask};
 pub use recognise::{WireNames, recognise, wire_event};

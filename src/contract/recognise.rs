@@ -6,20 +6,8 @@ use std::fmt;
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
+use super::authentication::authenticated_contract;
 use crate::model::{Contract, EventType, Headers, Kind};
-
-/// Headers that only one contract uses, as (name, contract).
-///
-/// `webhook-id` is the white-label name of `svix-id`.
-const AUTHENTICATION_HEADERS: [(&str, Contract); 7] = [
-    ("x-meetingbaas-signature", Contract::Preview),
-    ("svix-id", Contract::V2),
-    ("svix-signature", Contract::V2),
-    ("webhook-id", Contract::V2),
-    ("x-meeting-baas-api-key", Contract::V1),
-    ("x-mb-secret", Contract::Callback),
-    ("x-mb-alert-secret", Contract::Alert),
-];
 
 /// The longest wire event that is taken for one, in bytes.
 const LONGEST_WIRE_EVENT: usize = 64;
@@ -44,10 +32,7 @@ impl FromIterator<(Contract, String, EventType)> for WireNames {
 /// Tells what a request is. The header decides the contract; without one, the first contract that has the event.
 pub fn recognise(names: &WireNames, headers: &Headers, body: &[u8]) -> Kind {
     let wire_event = wire_event(body);
-    let by_header = AUTHENTICATION_HEADERS
-        .into_iter()
-        .find(|(name, _)| headers.get(name).is_some())
-        .map(|(_, contract)| contract);
+    let by_header = authenticated_contract(headers);
     let Some(wire_event) = wire_event else {
         return Kind { contract: by_header, ..Kind::default() };
     };

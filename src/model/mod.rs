@@ -27,7 +27,7 @@ pub use filter::{BadFilter, EventFilter};
 pub use headers::Headers;
 pub use nearest::nearest;
 pub use printable::{Printable, printable_lines};
-pub use secret::Secret;
+pub use secret::{Secret, is_same_secretly};
 pub use shape::{FORMAT_VERSION, millis};
 pub use target::{BadTarget, Place, Target};
 pub use update::{Then, Trouble, Update};

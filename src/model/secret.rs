@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
 /// A signing secret, an API key or a token.
 ///
-/// It has no `Display` and no `Serialize`, and its `Debug` shows a placeholder: the only way to its text is
-/// [`expose`](Self::expose), which is easy to search for.
-#[derive(Clone, PartialEq, Eq)]
+/// It has no `Display`, no `Serialize` and no `==`, and its `Debug` shows a placeholder: the only way to its text is
+/// [`expose`](Self::expose), which is easy to search for, and the only way to compare it is [`is`](Self::is).
+#[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
@@ -19,6 +22,17 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether these bytes are the secret. How long that takes says nothing about where they differ.
+    pub fn is(&self, given: &[u8]) -> bool {
+        is_same_secretly(self.0.as_bytes(), given)
+    }
+}
+
+/// Whether two texts are the same, by their SHA-256 digests and in constant time: neither where they differ nor whether
+/// their lengths do can be told from the time that it takes.
+pub fn is_same_secretly(one: &[u8], other: &[u8]) -> bool {
+    Sha256::digest(one).as_slice().ct_eq(Sha256::digest(other).as_slice()).into()
 }
 
 impl From<&str> for Secret {
@@ -30,5 +44,21 @@ impl From<&str> for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_itself_to_the_byte_and_nothing_else() {
+        let secret = Secret::new("clé-秘密");
+        assert!(secret.is("clé-秘密".as_bytes()));
+        for other in ["", "clé-秘", "clé-秘密 ", "Clé-秘密", "[masked]"] {
+            assert!(!secret.is(other.as_bytes()), "{other}");
+        }
+        assert!(Secret::new("").is(b""));
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
     }
 }

@@ -3,8 +3,6 @@
 //! They are believed only together with the token of the running `listen`, which stands in a file that only its
 //! user can read; anybody else's are dropped. None of them is ever forwarded or recorded.
 
-use subtle::ConstantTimeEq;
-
 use crate::model::{DeliveryId, Headers, Origin, Secret};
 
 const PREFIX: &[u8] = b"mbaas-dev-";
@@ -40,8 +38,7 @@ impl Provenance {
         if !headers.iter().any(|(name, _)| is_ours(name)) {
             return None;
         }
-        let trusted =
-            headers.get(TOKEN).is_some_and(|given| bool::from(given.ct_eq(token.expose().as_bytes())));
+        let trusted = headers.get(TOKEN).is_some_and(|given| token.is(given));
         let origin = headers.get_str(ORIGIN).and_then(Origin::from_name);
         let replay_of = headers.get_str(REPLAY_OF).and_then(|id| id.parse().ok());
         headers.retain(|name, _| !is_ours(name));

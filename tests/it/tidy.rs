@@ -128,6 +128,22 @@ fn what_belongs_to_one_place_stays_there() {
     }
 }
 
+/// Lines that compare the text of a secret byte by byte: whoever measures how long that takes learns where it differs.
+fn telltale_comparisons(text: &str) -> usize {
+    let compares = |line: &&str| line.contains("expose()") && (line.contains("==") || line.contains("!="));
+    text.lines().filter(compares).count()
+}
+
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    for (name, text) in sources("src") {
+        assert_eq!(telltale_comparisons(&text), 0, "{name} compares a secret with `==`: use `Secret::is`");
+    }
+    let secret = read(&root().join("src/model/secret.rs"));
+    assert!(secret.contains("#[derive(Clone)]\npub struct Secret("), "a Secret has no `==`");
+    assert_eq!(telltale_comparisons("if given == secret.expose() {"), 1);
+}
+
 #[test]
 fn every_test_file_is_listed() {
     let main = read(&root().join("tests/it/main.rs"));
