@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::model::Update;
 
@@ -72,6 +73,16 @@ impl Subscription {
     /// Waits for the next update, on a thread that may block.
     pub fn blocking_recv(&mut self) -> Result<Update, RecvError> {
         self.updates.blocking_recv()
+    }
+
+    /// The next update, when there is one already.
+    pub fn try_recv(&mut self) -> Option<Result<Update, RecvError>> {
+        match self.updates.try_recv() {
+            Ok(update) => Some(Ok(update)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(RecvError::Closed)),
+            Err(TryRecvError::Lagged(missed)) => Some(Err(RecvError::Lagged(missed))),
+        }
     }
 
     /// The lowest number that was published here and is remembered.

@@ -364,24 +364,29 @@ impl Screen {
         let (stop, seen, folder) = (self.stop.clone(), Arc::clone(&self.seen), folder.to_owned());
         thread::Builder::new().name("screen".to_owned()).spawn(move || {
             let mut firings = Firings::default();
-            follow(updates, &folder, |update| {
-                let since = firings.compare(update, &folder);
-                let reached = seen.lock().unwrap_or_else(PoisonError::into_inner).count(update);
-                let lines = if json {
-                    json_lines::lines(update, since.as_ref())
-                } else {
-                    let below = since.map(|since| since.lines(detail, style.paint)).unwrap_or_default();
-                    let below = below.iter().map(|line| format!("{}{line}", style.indent()));
-                    style.lines(update).into_iter().chain(below).collect()
-                };
-                let printed = lines.iter().try_for_each(|line| output.data(line));
+            follow(updates, &folder, |updates| {
+                let mut text = String::new();
+                let mut reached = false;
+                for update in updates {
+                    let since = firings.compare(update, &folder);
+                    reached |= seen.lock().unwrap_or_else(PoisonError::into_inner).count(update);
+                    let lines = if json {
+                        json_lines::lines(update, since.as_ref())
+                    } else {
+                        let below = since.map(|since| since.lines(detail, style.paint)).unwrap_or_default();
+                        let below = below.iter().map(|line| format!("{}{line}", style.indent()));
+                        style.lines(update).into_iter().chain(below).collect()
+                    };
+                    for line in lines {
+                        text += &line;
+                        text.push('\n');
+                    }
+                }
+                let printed = if text.is_empty() { Ok(()) } else { output.write_data(text.as_bytes()) };
                 if reached || printed.is_err() {
                     stop.cancel();
                 }
-                if printed.is_err() {
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
+                if printed.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
         })
     }

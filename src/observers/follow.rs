@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 
@@ -17,25 +18,36 @@ const PAGE: usize = 500;
 /// How many numbers that were never heard of are remembered; they belong to other processes as a rule.
 const MOST_GAPS: usize = 10_000;
 
-/// Calls `show` for every update until the bus closes or `show` breaks. Blocks; meant for a thread of its own.
+/// How many updates are shown at a time.
+const MOST_AT_ONCE: usize = 512;
+
+/// How long to rest after showing something: under load, showing many at once costs far less than being woken for each.
+const REST: Duration = Duration::from_millis(5);
+
+/// Calls `show` with the updates, as many at a time as there are, until the bus closes or `show` breaks. Blocks; meant
+/// for a thread of its own.
 ///
 /// When the bus dropped something, the deliveries concerned are read from the store in `folder`, and shown once. Those
 /// that other processes recorded there are not.
-pub fn follow(mut updates: Subscription, folder: &Path, mut show: impl FnMut(&Update) -> ControlFlow<()>) {
+pub fn follow(mut updates: Subscription, folder: &Path, mut show: impl FnMut(&[Update]) -> ControlFlow<()>) {
     let mut heard = Heard::default();
-    loop {
-        let flow = match updates.blocking_recv() {
-            Ok(update) if heard.is_news(&update) => show(&update),
-            Ok(_) => ControlFlow::Continue(()),
-            Err(RecvError::Closed) => return,
-            Err(RecvError::Lagged(_)) => match heard.catch_up(folder, &updates) {
-                Ok(missed) => missed.iter().try_for_each(&mut show),
-                // The store cannot be read: what was dropped stays unseen, and is still in the record.
-                Err(_) => ControlFlow::Continue(()),
-            },
-        };
-        if flow.is_break() {
-            return;
+    let mut is_over = false;
+    while !is_over {
+        let (mut batch, mut news) = (Vec::new(), Some(updates.blocking_recv()));
+        while let Some(next) = news {
+            match next {
+                Ok(update) => batch.extend(Some(update).filter(|update| heard.is_news(update))),
+                // When the store cannot be read, what was dropped stays unseen, and is still in the record.
+                Err(RecvError::Lagged(_)) => {
+                    batch.extend(heard.catch_up(folder, &updates).unwrap_or_default());
+                }
+                Err(RecvError::Closed) => is_over = true,
+            }
+            news = if is_over || batch.len() >= MOST_AT_ONCE { None } else { updates.try_recv() };
+        }
+        is_over |= show(&batch).is_break();
+        if !is_over {
+            std::thread::sleep(REST);
         }
     }
 }
@@ -207,9 +219,11 @@ mod tests {
         (0..bus::CAPACITY).for_each(|_| bus.publish(Update::Trouble(Arc::clone(&trouble))));
         bus.close();
         let mut seen = Vec::new();
-        follow(updates, folder.path(), |update| {
-            if let Update::Received(delivery) = update {
-                seen.push(delivery.path.clone());
+        follow(updates, folder.path(), |updates| {
+            for update in updates {
+                if let Update::Received(delivery) = update {
+                    seen.push(delivery.path.clone());
+                }
             }
             ControlFlow::Continue(())
         });

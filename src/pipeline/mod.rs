@@ -16,7 +16,7 @@ pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed, Rest};
 use crate::model::{
-    Attempt, Delivery, FailureKind, Incoming, NotForwarded, Outcome, Target, Then, Trouble, Update,
+    Attempt, Delivery, FailureKind, Incoming, NotForwarded, Origin, Outcome, Target, Then, Trouble, Update,
 };
 use crate::store::{Store, StoreError, Waiting};
 
@@ -199,7 +199,12 @@ impl Pipeline {
             return;
         }
         drop(ready.send(Ok(delivered)));
-        if let Err(error) = self.store.record_attempt(delivery.number, attempt, Waiting::AsBefore).await {
+        let recorded = if is_ours(delivery.origin) {
+            self.store.record_attempt(delivery.number, attempt, Waiting::AsBefore).await
+        } else {
+            self.store.record_attempt_later(delivery.number, attempt).await
+        };
+        if let Err(error) = recorded {
             self.report(&error);
         }
         let slot = self.slot(&delivery);
@@ -268,6 +273,14 @@ impl Pipeline {
     fn report(&self, error: &StoreError) {
         let trouble = Trouble { code: "store", message: error.to_string(), hint: error.hint() };
         self.bus.publish(Update::Trouble(Arc::new(trouble)));
+    }
+}
+
+/// Whether our own commands wait to read what became of it.
+fn is_ours(origin: Origin) -> bool {
+    match origin {
+        Origin::Ingress | Origin::Tunnel => false,
+        Origin::Trigger | Origin::Watch | Origin::Replay | Origin::Scenario | Origin::Api => true,
     }
 }
 

@@ -11,6 +11,8 @@ mod file;
 mod health;
 mod import;
 mod insert;
+mod later;
+mod outbox;
 mod prune;
 mod query;
 mod reader;
@@ -22,8 +24,10 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 pub use error::StoreError;
 pub use health::{Health, examine};
@@ -34,16 +38,23 @@ pub use reader::Reader;
 pub use writer::Waiting;
 
 use crate::model::{Attempt, Incoming, Target};
+use later::Later;
+use outbox::Outbox;
 use writer::{Command, Job, Writer};
 
 /// How many jobs may wait for the thread; whoever brings one more waits for room.
 const QUEUE: usize = 1024;
+
+/// How long an attempt may be put off for a delivery to be written with.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// A handle to the record; clones share one thread and one connection.
 #[derive(Clone, Debug)]
 pub struct Store {
     file: Arc<Path>,
     queue: mpsc::Sender<Command>,
+    later: Later,
+    outbox: Outbox,
     /// Closes when the thread has ended.
     ended: watch::Receiver<()>,
 }
@@ -57,8 +68,9 @@ impl Store {
         let file = file::locate(folder)?;
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
-        Writer::open(&file, waiting)?.start(alive)?;
-        Ok(Self { file: file.into(), queue, ended })
+        let (later, outbox) = (Later::default(), Outbox::default());
+        Writer::open(&file, waiting, later.clone(), outbox.clone())?.start(alive)?;
+        Ok(Self { file: file.into(), queue, later, outbox, ended })
     }
 
     /// Records a request and gives its number, once it is on disk.
@@ -73,7 +85,7 @@ impl Store {
         self.write(Job::Delivery(incoming, Waiting::For(target))).await
     }
 
-    /// Records an attempt at the delivery of that number, and whether that one waits now, once it is on disk.
+    /// Records an attempt at the delivery of that number, and whether that one waits now; returns once it is on disk.
     ///
     /// An attempt of the same number, recorded before, is an error and stays as it is.
     pub async fn record_attempt(
@@ -83,6 +95,22 @@ impl Store {
         waiting: Waiting,
     ) -> Result<(), StoreError> {
         self.write(Job::Attempt(delivery, attempt, waiting)).await.map(drop)
+    }
+
+    /// Like [`record_attempt`](Self::record_attempt), for an attempt that nobody is waiting to see: it is written with
+    /// the next delivery, or in a moment.
+    pub async fn record_attempt_later(&self, delivery: i64, attempt: Arc<Attempt>) -> Result<(), StoreError> {
+        let (reply, mut wait) = self.outbox.wait();
+        let job = Job::Attempt(delivery, attempt, Waiting::AsBefore);
+        let unsent = match self.later.put_off(job, reply) {
+            Ok(()) => match timeout(MOMENT, wait.outcome()).await {
+                Ok(outcome) => return self.outcome(outcome).map(drop),
+                Err(_elapsed) => Command::Flush,
+            },
+            Err((job, reply)) => Command::Write(job, reply),
+        };
+        self.queue.send(unsent).await.map_err(|_unsent| self.closed())?;
+        self.outcome(wait.outcome().await).map(drop)
     }
 
     /// Writes what is waiting, ends the thread and waits for that; other clones get [`StoreError::Closed`] from then
@@ -99,9 +127,13 @@ impl Store {
     }
 
     async fn write(&self, job: Job) -> Result<i64, StoreError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut wait) = self.outbox.wait();
         self.queue.send(Command::Write(job, reply)).await.map_err(|_unsent| self.closed())?;
-        answer.await.map_err(|_dropped| self.closed())?
+        self.outcome(wait.outcome().await)
+    }
+
+    fn outcome(&self, outcome: Option<Result<i64, StoreError>>) -> Result<i64, StoreError> {
+        outcome.unwrap_or_else(|| Err(self.closed()))
     }
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::StoreError;
 use super::file::{self, Identity};
 use super::insert::Inserts;
+use super::later::Later;
+use super::outbox::{Outbox, Reply};
 use crate::model::{Attempt, Incoming, Outcome, Target};
 
 /// How many jobs go into one transaction at most.
@@ -46,14 +48,13 @@ pub enum Waiting {
     NoMore,
 }
 
-/// Where the outcome of a job goes.
-type Reply = oneshot::Sender<Result<i64, StoreError>>;
-
 /// What the handles send to the thread.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Write this and answer once it is on disk.
     Write(Job, Reply),
+    /// Write what can wait.
+    Flush,
     /// Write what is waiting and end.
     Close,
 }
@@ -71,6 +72,8 @@ pub(super) struct Writer {
     file: PathBuf,
     open: Option<Open>,
     queue: mpsc::Receiver<Command>,
+    later: Later,
+    outbox: Outbox,
     /// Whether something was written since the log was last copied back.
     log_has_news: bool,
 }
@@ -109,9 +112,14 @@ impl Job {
 
 impl Writer {
     /// Opens the file, so that what is wrong with it shows before the thread starts.
-    pub(super) fn open(file: &Path, queue: mpsc::Receiver<Command>) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        file: &Path,
+        queue: mpsc::Receiver<Command>,
+        later: Later,
+        outbox: Outbox,
+    ) -> Result<Self, StoreError> {
         let open = Some(Open::new(file)?);
-        Ok(Self { file: file.to_path_buf(), open, queue, log_has_news: true })
+        Ok(Self { file: file.to_path_buf(), open, queue, later, outbox, log_has_news: true })
     }
 
     /// Starts the thread, which drops `alive` at its very end.
@@ -159,13 +167,14 @@ impl Writer {
             self.queue.recv().await
         };
         let Some(first) = first else { return News::Closed };
-        let (mut jobs, mut bytes, mut next) = (Vec::new(), 0, Some(first));
+        let (mut jobs, mut bytes, mut next) = (self.later.take(), 0, Some(first));
         while let Some(command) = next {
             match command {
                 Command::Write(job, reply) => {
                     bytes += job.bytes();
                     jobs.push((job, reply));
                 }
+                Command::Flush => {}
                 // What is in the queue is still handed out.
                 Command::Close => self.queue.close(),
             }
@@ -179,18 +188,15 @@ impl Writer {
     fn write(&mut self, jobs: Vec<(Job, Reply)>) {
         let outcome = self.commit(&jobs);
         let file = &self.file;
-        // Nobody may be waiting any more, which is all the same here.
+        let replies = jobs.into_iter().map(|(_, reply)| reply);
         match outcome {
             Ok(outcomes) => {
-                for ((_, reply), outcome) in jobs.into_iter().zip(outcomes) {
-                    reply.send(outcome.map_err(|error| StoreError::from_sqlite(file, &error))).ok();
-                }
+                let outcome = |outcome: rusqlite::Result<_>| {
+                    outcome.map_err(|error| StoreError::from_sqlite(file, &error))
+                };
+                self.outbox.send(replies.zip(outcomes.into_iter().map(outcome)));
             }
-            Err(error) => {
-                for (_, reply) in jobs {
-                    reply.send(Err(error.clone())).ok();
-                }
-            }
+            Err(error) => self.outbox.send(replies.zip(std::iter::repeat(Err(error)))),
         }
     }
 
