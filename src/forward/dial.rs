@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::any_certificate::AnyCertificate;
+use super::tls_failure;
 use crate::model::{Failure, FailureKind, Place, Target};
 
 /// A connection, in clear or encrypted.
@@ -92,13 +93,13 @@ impl Dialer {
         if !tls {
             return Ok(Connection::Plain(tcp));
         }
-        let tls_failure = |detail: String| Failure { kind: FailureKind::Tls, detail };
-        let connector = self.tls.get_or_init(|| connector(self.trust)).clone().map_err(tls_failure)?;
+        let no_tls = |detail: String| Failure { kind: FailureKind::Tls, detail };
+        let connector = self.tls.get_or_init(|| connector(self.trust)).clone().map_err(no_tls)?;
         let name = ServerName::try_from(host.clone())
-            .map_err(|error| tls_failure(format!("`{host}` is not a name for a certificate: {error}")))?;
+            .map_err(|error| no_tls(format!("`{host}` is not a name for a certificate: {error}")))?;
         match connector.connect(name, tcp).await {
             Ok(stream) => Ok(Connection::Tls(Box::new(stream))),
-            Err(error) => Err(tls_failure(format!("no TLS with {}: {error}", target.authority()))),
+            Err(error) => Err(no_tls(tls_failure::explain(&target.authority(), &error))),
         }
     }
 }
@@ -154,7 +155,15 @@ fn connector(trust: Trust) -> Result<TlsConnector, String> {
     let config = match trust {
         Trust::System => {
             let mut roots = rustls::RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+                return Err(format!(
+                    "no certificates to trust were found{why}: install `ca-certificates`, name a file of them in \
+                     SSL_CERT_FILE, or give --insecure"
+                ));
+            }
             builder.with_root_certificates(roots).with_no_client_auth()
         }
         Trust::Anything => builder

@@ -4,6 +4,7 @@ mod any_certificate;
 mod dial;
 mod exact_head;
 mod pool;
+mod tls_failure;
 
 use std::error::Error as _;
 use std::io;
@@ -237,10 +238,19 @@ fn head(target: &Target, path: &str, request: &Request, added: &Headers) -> Byte
 }
 
 fn failure(target: &Target, error: &hyper::Error) -> Failure {
-    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let at = target.authority();
+    if let Some(error) = io.filter(|error| tls_failure::is_of_tls(error)) {
+        return Failure { kind: FailureKind::Tls, detail: tls_failure::explain(&at, error) };
+    }
+    let io = io.map(io::Error::kind);
     let (kind, what) = match io {
         _ if error.is_parse_too_large() => (FailureKind::TooLarge, "the answer's head is too large"),
+        // It does not even begin as an answer does; a test notices should hyper say so in other words.
+        _ if error.is_parse() && error.to_string().contains("HTTP version") => (
+            FailureKind::Protocol,
+            "the answer is not HTTP; should it be TLS, let the target begin with https://",
+        ),
         _ if error.is_parse() => (FailureKind::Protocol, "the answer is not HTTP"),
         Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
             (FailureKind::Protocol, "the answer's body is not framed as HTTP demands")

@@ -10,6 +10,7 @@
 //! | `durability` | what was acknowledged is on disk: kill -9, full disk, locked, damaged and foreign stores |
 //! | `recall` | deliveries compared, replayed with a difference, exported, imported, pruned; `doctor` |
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
+//! | `https` | handlers behind TLS: trusted or not, for another name, expired, or not TLS at all |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
 //! | `watching` | fixtures that fire when they are saved |
@@ -24,6 +25,7 @@ mod durability;
 mod fidelity;
 mod frameworks;
 mod handler;
+mod https;
 mod misbehaving;
 mod recall;
 mod scripts;

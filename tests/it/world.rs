@@ -86,7 +86,7 @@ impl World {
 
     /// Starts the real `listen --json --port 0` with more arguments, and waits until it is ready.
     pub fn listen(&self, arguments: &[&str]) -> Listening {
-        Listening::start(self.command(&[&["listen", "--json", "--port", "0"], arguments].concat()))
+        Listening::start(&mut self.command(&[&["listen", "--json", "--port", "0"], arguments].concat()))
     }
 }
 
@@ -122,7 +122,8 @@ pub struct Listening {
 }
 
 impl Listening {
-    fn start(mut command: Command) -> Self {
+    /// Starts a `listen --json` that was made by [`World::command`].
+    pub fn start(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let ready = next_object(&mut stdout).expect("listen says that it is ready");
