@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::contract::wire_event;
-use crate::model::{Contract, Secret, Target, Verdict};
+use crate::model::{Secret, Target, Verdict};
 use crate::serve::{Arrived, Body, Listener};
-use crate::signature;
+use crate::signature::preview;
 
 /// The path of the handler, as on the Webhooks API page.
 const PATH: &str = "/webhooks/meetingbaas";
@@ -57,7 +57,8 @@ async fn handle(arrived: Arrived, secret: Secret) -> Response<Body> {
         return answer(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": "too large" }));
     };
     let body = body.to_bytes();
-    if signature::verify(Some(Contract::Preview), &secret, &headers, &body) != Verdict::Valid {
+    let values = headers.get_all(preview::HEADER).map(AsRef::as_ref);
+    if preview::verify(&[secret], values, &body) != Verdict::Valid {
         return answer(StatusCode::UNAUTHORIZED, &json!({ "error": "Invalid signature" }));
     }
     answer(StatusCode::OK, &json!({ "status": "success", "event": wire_event(&body) }))

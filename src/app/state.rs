@@ -1,5 +1,6 @@
 //! The state folder of a project: who may read it, the one file of secrets, the running `listen`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -10,8 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Clock, Secret};
-use crate::signature::Keyring;
+use super::secret::SecretSource;
+use crate::model::{Clock, Contract, Secret};
+use crate::signature::{Key, Keyring};
 
 /// The file of secrets, mode 0600: the only place on disk that holds one.
 const SECRETS: &str = "secrets.json";
@@ -77,6 +79,9 @@ pub struct Registration {
 struct Secrets {
     /// The secret that was generated for the project.
     project: Option<String>,
+    /// The secrets that were generated for its contracts, by their names.
+    #[serde(default)]
+    contracts: BTreeMap<String, String>,
     /// What the running `listen` uses.
     listen: Option<ListenSecrets>,
 }
@@ -84,6 +89,12 @@ struct Secrets {
 #[derive(Serialize, Deserialize)]
 struct ListenSecrets {
     secret: String,
+    /// Others that count beside it, while it is being changed.
+    #[serde(default)]
+    more: Vec<String>,
+    /// The secrets of contracts that have their own, by their names.
+    #[serde(default)]
+    contracts: BTreeMap<String, Vec<String>>,
     /// Event globs and the secret of those events.
     #[serde(default)]
     special: Vec<(String, String)>,
@@ -140,6 +151,23 @@ impl StateFolder {
     pub fn renew_project_secret(&self, clock: &Clock) -> Result<Secret, StateError> {
         let secret = new_secret(clock);
         self.change_secrets(|secrets| secrets.project = Some(secret.expose().to_owned()))?;
+        Ok(secret)
+    }
+
+    /// The secrets that were generated for single contracts.
+    pub fn contract_secrets(&self) -> Result<Vec<(Contract, Secret)>, StateError> {
+        let named = |(name, secret): (String, String)| Some((name.parse().ok()?, Secret::new(secret)));
+        Ok(self.read_secrets()?.contracts.into_iter().filter_map(named).collect())
+    }
+
+    /// Generates a secret for one contract of this project: of the `whsec_` form for `v2`, else 64 hexadecimal digits.
+    pub fn renew_contract_secret(&self, contract: Contract, clock: &Clock) -> Result<Secret, StateError> {
+        let secret = match contract {
+            Contract::V2 => new_secret(clock),
+            _ => Secret::new(hex::encode(clock.random_bytes::<32>())),
+        };
+        let name = contract.as_str().to_owned();
+        self.change_secrets(|secrets| secrets.contracts.insert(name, secret.expose().to_owned()))?;
         Ok(secret)
     }
 
@@ -239,19 +267,34 @@ impl StateFolder {
 
 impl ListenSecrets {
     fn new(keys: &Keyring, token: &Secret) -> Self {
-        let special = keys.special().map(|(events, secret)| (events.to_string(), secret.expose().to_owned()));
+        let text = |secret: &Secret| secret.expose().to_owned();
+        let texts = |key: &Key| key.secrets.iter().map(text).collect::<Vec<_>>();
+        let mut general = texts(keys.general());
         Self {
-            secret: keys.default_secret().expose().to_owned(),
-            special: special.collect(),
-            token: token.expose().to_owned(),
+            more: general.split_off(1),
+            secret: general.remove(0),
+            special: keys.by_event().map(|(events, secret)| (events.to_string(), text(secret))).collect(),
+            contracts: keys.by_contract().map(|(of, key)| (of.as_str().to_owned(), texts(key))).collect(),
+            token: text(token),
         }
     }
 
     fn keys(&self) -> Keyring {
-        let mut keys = Keyring::new(Secret::new(self.secret.clone()));
+        let key = |secrets: Vec<&String>| Key {
+            secrets: secrets.into_iter().map(|secret| Secret::new(secret.clone())).collect(),
+            origin: SecretSource::Running.to_string(),
+        };
+        let mut keys = Keyring::new(key([&self.secret].into_iter().chain(&self.more).collect()));
         for (events, secret) in &self.special {
             // An empty text is the filter that matches everything.
             keys.add(events.parse().unwrap_or_default(), Secret::new(secret.clone()));
+        }
+        for (name, secrets) in &self.contracts {
+            if let Ok(contract) = name.parse()
+                && !secrets.is_empty()
+            {
+                keys.give(contract, key(secrets.iter().collect()));
+            }
         }
         keys
     }

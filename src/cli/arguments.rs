@@ -3,45 +3,113 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Session;
 use super::report::Usage;
+use super::settings_file::SettingsFile;
 use crate::app::retention::Keep;
-use crate::app::secret::{self, ChosenSecret, Given, SecretSource};
+use crate::app::secret::{self, ChosenSecret, Given, GivenSecret, SecretSource};
 use crate::json::{Json, Path};
-use crate::model::{Clock, Secret};
+use crate::model::{Clock, Contract, Secret};
+use crate::signature::HeaderStyle;
 use crate::sources::compose::Patch;
 
 /// `--secret`.
 #[derive(Clone, Debug, Args)]
 pub struct SecretArgs {
-    /// The signing secret [default: that of the running listen, else MBAAS_DEV_SECRET, else `secret` of
-    /// webhook_config.json, else one generated for this project]
-    #[arg(long, value_name = "SECRET")]
-    secret: Option<Secret>,
+    /// The signing secret, or that of one contract: v2=whsec_…; several for one contract while it is being changed
+    /// [default: that of the running listen, else MBAAS_DEV_SECRET, else `secret` of webhook_config.json, else one
+    /// generated for this project]
+    #[arg(long, value_name = "[CONTRACT=]SECRET", value_parser = given_secret)]
+    secret: Vec<GivenSecret>,
+}
+
+/// A secret from the command line. One that begins with the name of a contract and `=` needs such a beginning itself.
+#[expect(clippy::unnecessary_wraps, reason = "the parser of arguments wants a Result")]
+fn given_secret(text: &str) -> Result<GivenSecret, String> {
+    let (contract, secret) = match text.split_once('=') {
+        Some((name, secret)) if name.parse::<Contract>().is_ok() => (name.parse().ok(), secret),
+        _ => (None, text),
+    };
+    Ok(GivenSecret { contract, secret: Secret::new(secret), source: SecretSource::Flag })
 }
 
 impl SecretArgs {
-    /// A flag and the environment are told apart: they count differently while a `listen` runs.
-    fn given(&self, session: &Session) -> Given {
-        let environment = (session.environment)("MBAAS_DEV_SECRET").map(Secret::new);
-        Given { flag: self.secret.clone(), environment }
+    /// A flag, the environment and settings are told apart: they count differently while a `listen` runs.
+    fn given(&self, session: &Session) -> anyhow::Result<Given> {
+        let variable = |name: String, contract: Option<Contract>| {
+            let secret = Secret::new((session.environment)(&name)?);
+            Some(GivenSecret { contract, secret, source: SecretSource::Environment(name) })
+        };
+        let of_contract = |contract: Contract| {
+            let name = contract.as_str().to_ascii_uppercase();
+            variable(format!("MBAAS_DEV_SECRET_{name}"), Some(contract))
+        };
+        let of_all = variable("MBAAS_DEV_SECRET".to_owned(), None);
+        // The project's file is the last, and counts before the user's.
+        let settings = session.settings.iter().rev().map(SettingsFile::secrets);
+        Ok(Given {
+            flag: self.secret.clone(),
+            environment: of_all
+                .into_iter()
+                .chain(Contract::ALL.into_iter().filter_map(of_contract))
+                .collect(),
+            settings: settings.collect::<Result<Vec<_>, _>>()?.concat(),
+        })
     }
 
-    /// The secret of a new `listen`.
+    /// Whether the command line says anything.
+    pub fn is_given(&self) -> bool {
+        !self.secret.is_empty()
+    }
+
+    /// The secrets of a new `listen`.
     pub fn choose(&self, session: &Session) -> anyhow::Result<ChosenSecret> {
         let (config, endpoints) = (session.config.path(), session.endpoints()?);
-        Ok(secret::choose(&self.given(session), &session.state, config, &endpoints, &session.clock)?)
+        Ok(secret::choose(&self.given(session)?, &session.state, config, &endpoints, &session.clock)?)
     }
 
-    /// The secret of a command that works beside the `listen` that may be running.
+    /// The secrets of a command that works beside the `listen` that may be running.
     pub fn choose_beside(&self, session: &Session) -> anyhow::Result<ChosenSecret> {
         let running = session.state.running()?.map(|(_, keys, _)| keys);
+        let is_for_all = self.secret.iter().any(|given| given.contract.is_none());
         match running {
-            Some(keys) if self.secret.is_none() => Ok(ChosenSecret { keys, source: SecretSource::Running }),
+            Some(keys) if !is_for_all => Ok(secret::beside(keys, &self.given(session)?)?),
             _ => self.choose(session),
+        }
+    }
+}
+
+/// How the authentication headers of v2 are named.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum HeaderStyleArg {
+    /// svix-id, svix-timestamp, svix-signature, as Meeting BaaS sends them
+    #[default]
+    Svix,
+    /// webhook-id, webhook-timestamp, webhook-signature, the names of Standard Webhooks
+    Standard,
+}
+
+impl HeaderStyleArg {
+    /// Fails where there are no such headers to be named.
+    pub fn check(self, contract: Contract) -> Result<(), Usage> {
+        match (self, contract) {
+            (Self::Svix, _) | (_, Contract::V2) => Ok(()),
+            (Self::Standard, _) => Err(Usage::new(
+                format!("a {contract} request has no `webhook-*` headers"),
+                "they are for `--contract v2`",
+            )),
+        }
+    }
+}
+
+impl From<HeaderStyleArg> for HeaderStyle {
+    fn from(style: HeaderStyleArg) -> Self {
+        match style {
+            HeaderStyleArg::Svix => Self::Svix,
+            HeaderStyleArg::Standard => Self::Standard,
         }
     }
 }

@@ -42,6 +42,11 @@ pub fn run(command: &ConfigCommand, session: &Session) -> anyhow::Result<Exit> {
         // The value stays where it is; only where it comes from is shown.
         let chosen = secret.choose(session)?;
         *setting = Setting { name: "secret".to_owned(), value: None, origin: chosen.source.to_string() };
+        settings.extend(chosen.keys.by_contract().map(|(contract, key)| Setting {
+            name: format!("secret {contract}"),
+            value: None,
+            origin: key.origin.clone(),
+        }));
     }
     for Setting { name, value, origin } in settings {
         let line = if *json {

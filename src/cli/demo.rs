@@ -21,8 +21,8 @@ use crate::model::{Contract, Kind, Origin, Secret, Target};
 use crate::observers::goal::Goal;
 use crate::observers::json_lines;
 use crate::pipeline;
-use crate::signature::{Keyring, SignMode};
-use crate::sources::compose::{self, Signing};
+use crate::signature::{Key, Keyring, Signing, Stamp};
+use crate::sources::compose;
 use crate::sources::dispatch::{Parcel, Road};
 use crate::sources::ingress::{self, Verify};
 use crate::sources::provenance::Provenance;
@@ -46,8 +46,9 @@ pub fn run(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
 async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let secret = session.state.project_secret(&session.clock)?;
-    let keys = Keyring::new(secret.clone());
-    let chosen = ChosenSecret { keys: keys.clone(), source: SecretSource::Project };
+    let source = SecretSource::Project;
+    let keys = Keyring::new(Key::new(secret.clone(), source.to_string()));
+    let chosen = ChosenSecret { keys: keys.clone(), source };
     let token = new_token(&session.clock);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let handler = DemoHandler::bind(secret.clone()).await?;
@@ -69,7 +70,7 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
         session.output.talk("  handler     built in: it verifies every signature\n");
     }
     let ended = tokio::select! {
-        ended = play(&ingress, &secret, token, &session) => ended,
+        ended = play(&ingress, &keys, token, &session) => ended,
         _ = signals.next() => Ok(Exit::Interrupted),
     };
     let mut exit = ended?;
@@ -119,7 +120,7 @@ async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session
 }
 
 /// Sends every event of the preview contract, in one run, so that their ids agree.
-async fn play(ingress: &str, secret: &Secret, token: Secret, session: &Session) -> anyhow::Result<Exit> {
+async fn play(ingress: &str, keys: &Keyring, token: Secret, session: &Session) -> anyhow::Result<Exit> {
     let forward = Forward::new(forward::Settings::default(), session.clock.clone(), TaskTracker::new());
     let road =
         Road::Listen { forward, ingress: ingress.parse()?, token, folder: session.state.path().to_owned() };
@@ -129,8 +130,8 @@ async fn play(ingress: &str, secret: &Secret, token: Secret, session: &Session) 
     let mut exit = Exit::Done;
     for entry in catalogue.entries().filter(plain) {
         let body = Bytes::from(entry.fixture.render(&run)?.to_canonical());
-        let signing = Signing { contract: Contract::Preview, secret: secret.clone(), mode: SignMode::Valid };
-        let request = compose::request(&signing, body)?;
+        let signing = Signing::right(Contract::Preview, keys.key(Contract::Preview, None));
+        let request = compose::request(&signing, &Stamp::new(&session.clock), body)?;
         let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
         let sent = road.send(&session.clock, Parcel { request, kind: Kind::default(), provenance }).await?;
         exit = exit.max(exit_of(&sent));

@@ -311,6 +311,9 @@ pub fn greet(output: &Output, ingress: &str, routes: &Routes, secret: &ChosenSec
         None => {}
     }
     output.talk(&format!("  secret      from {} (`mbaas-dev secret show` prints it)", secret.source));
+    for (contract, key) in secret.keys.by_contract() {
+        output.talk(&format!("  secret      for {contract} from {}", key.origin));
+    }
 }
 
 fn route(text: &str) -> Result<(EventFilter, Target), String> {

@@ -16,7 +16,7 @@ use crate::json::Json;
 use crate::model::{Attempt, Request};
 use crate::observers::difference::{OutcomeDifference, outcome_lines};
 use crate::signature::Keyring;
-use crate::sources::again::{Again, again};
+use crate::sources::again::{Again, Repeat, again};
 use crate::sources::compose::{self, Patch};
 use crate::sources::dispatch::{Parcel, Sent};
 use crate::store::{Query, Reader, Recorded, Selector};
@@ -58,6 +58,9 @@ pub struct ReplayArgs {
     /// Send the very bytes that were recorded, with the old signature
     #[arg(long, conflicts_with_all = ["set", "set_string", "unset"])]
     raw: bool,
+    /// Keep the svix-id of v2 deliveries, so that to your handler it is the same message again
+    #[arg(long, conflicts_with = "raw")]
+    keep_id: bool,
     /// Show what the handler answered then and now: status, latency, and what is different in the body
     #[arg(long)]
     diff: bool,
@@ -111,7 +114,7 @@ async fn send(
             for selector in chosen {
                 let recorded = find(&session.state, selector)?;
                 let then = arguments.diff.then(|| recorded.delivery.attempts.last().cloned());
-                let parcel = parcel(arguments.raw, patches, recorded, &open.secret.keys, session)?;
+                let parcel = parcel(arguments, patches, recorded, &open.secret.keys, session)?;
                 let sent = open.road.send(&session.clock, parcel).await?;
                 let ended = match then {
                     Some(then) => show_with_diff(then.as_ref(), &sent, session, arguments.json)?,
@@ -150,7 +153,7 @@ fn show_with_diff(
 }
 
 fn parcel(
-    raw: bool,
+    arguments: &ReplayArgs,
     patches: &[Patch],
     recorded: Recorded,
     keys: &Keyring,
@@ -158,7 +161,12 @@ fn parcel(
 ) -> anyhow::Result<Parcel> {
     let number = recorded.delivery.number;
     let body = edited(&recorded.request, patches).with_context(|| format!("delivery #{number}"))?;
-    let Again { parcel, notes } = again(recorded, body, raw, keys)?;
+    let how = match (arguments.raw, arguments.keep_id) {
+        (true, _) => Repeat::Raw,
+        (false, true) => Repeat::WithItsId,
+        (false, false) => Repeat::Afresh,
+    };
+    let Again { parcel, notes } = again(recorded, body, how, keys, &session.clock)?;
     for note in notes {
         session.output.talk(&format!("note: {note}"));
     }

@@ -11,7 +11,7 @@ use crate::app::state::StateError;
 use crate::fixture::{FixtureError, UnknownEvent};
 use crate::json::SyntaxError;
 use crate::model::{FailureKind, Outcome, Verdict, printable_lines};
-use crate::signature::Unsupported;
+use crate::signature::{BadKey, CannotSign, Unsupported};
 use crate::sources::compose::EditError;
 use crate::sources::dispatch::{DispatchError, Sent};
 use crate::store::StoreError;
@@ -132,12 +132,14 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
     if cause.is::<UnknownEvent>() {
         return Some((Exit::Usage, "`mbaas-dev events list` shows every event".to_owned()));
     }
+    if let Some(hint) = hint_to_sign(cause) {
+        return Some((Exit::Usage, hint));
+    }
     let is_usage = cause.is::<FixtureError>()
         || cause.is::<SyntaxError>()
         || cause.is::<EditError>()
         || cause.is::<SecretError>()
-        || cause.is::<BadConfig>()
-        || cause.is::<Unsupported>();
+        || cause.is::<BadConfig>();
     is_usage.then(|| (Exit::Usage, String::new()))
 }
 
@@ -150,6 +152,21 @@ fn store_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a S
         return Some(error);
     }
     cause.downcast_ref()
+}
+
+/// What to do about a message that cannot be signed, or a secret that cannot check one.
+fn hint_to_sign(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    match (cause.downcast_ref::<CannotSign>(), cause.downcast_ref::<Unsupported>()) {
+        (Some(CannotSign::Mode(unsupported)), _) | (_, Some(unsupported)) => return Some(unsupported.hint()),
+        (Some(CannotSign::Key(_)), _) => {}
+        (None, None) if cause.is::<BadKey>() => {}
+        (None, None) => return None,
+    }
+    Some(
+        "`mbaas-dev secret new --contract v2` makes one for this project; that of a real endpoint is `whsec_` and \
+         base64 as well, and is given with `--secret v2=whsec_…`"
+            .to_owned(),
+    )
 }
 
 fn hint_to_bind(port: u16, error: io::ErrorKind) -> String {

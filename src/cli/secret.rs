@@ -8,7 +8,8 @@ use super::arguments::SecretArgs;
 use super::env_file::EnvVariable;
 use super::report::Exit;
 use crate::app::secret::SecretSource;
-use crate::model::FORMAT_VERSION;
+use crate::model::{Contract, FORMAT_VERSION};
+use crate::signature::SvixKey;
 
 /// The secret that events are signed with
 #[derive(Debug, Subcommand)]
@@ -22,11 +23,17 @@ pub enum SecretCommand {
         /// replaced
         #[arg(long, value_name = "FILE:VARIABLE", conflicts_with = "json")]
         write_env: Option<EnvVariable>,
+        /// The secret of this contract, which may have its own
+        #[arg(long, value_name = "CONTRACT")]
+        contract: Option<Contract>,
         #[command(flatten)]
         secret: SecretArgs,
     },
     /// Generate another secret for this project, keep it and print it
     New {
+        /// Generate one for this contract alone: `whsec_…` for v2, hexadecimal digits for the others
+        #[arg(long, value_name = "CONTRACT")]
+        contract: Option<Contract>,
         /// Print a JSON object
         #[arg(long)]
         json: bool,
@@ -35,24 +42,36 @@ pub enum SecretCommand {
 
 pub fn run(command: &SecretCommand, session: &Session) -> anyhow::Result<Exit> {
     let (secret, source, json) = match command {
-        SecretCommand::Show { json, write_env, secret } => {
+        SecretCommand::Show { json, write_env, contract, secret } => {
             let chosen = secret.choose_beside(session)?;
+            let key = match contract {
+                Some(contract) => chosen.keys.key(*contract, None),
+                None => chosen.keys.general().clone(),
+            };
+            if *contract == Some(Contract::V2) {
+                // Nobody could verify with another one.
+                SvixKey::all(&key)?;
+            }
             if let Some(variable) = write_env {
-                let path = variable.write(&session.folder, chosen.keys.default_secret().expose())?;
+                let path = variable.write(&session.folder, key.secret().expose())?;
                 session.output.talk(&format!("written to {}", path.display()));
                 return Ok(Exit::Done);
             }
-            (chosen.keys.default_secret().clone(), chosen.source, *json)
+            (key.secret().clone(), key.origin, *json)
         }
-        SecretCommand::New { json } => {
+        SecretCommand::New { contract, json } => {
             if session.state.running()?.is_some() {
                 session.output.talk("note: the running listen keeps its secret until it is started again");
             }
-            (session.state.renew_project_secret(&session.clock)?, SecretSource::Project, *json)
+            let secret = match contract {
+                Some(contract) => session.state.renew_contract_secret(*contract, &session.clock)?,
+                None => session.state.renew_project_secret(&session.clock)?,
+            };
+            (secret, SecretSource::Project.to_string(), *json)
         }
     };
     if json {
-        let object = json!({ "v": FORMAT_VERSION, "secret": secret.expose(), "source": source.to_string() });
+        let object = json!({ "v": FORMAT_VERSION, "secret": secret.expose(), "source": source });
         session.output.data(&object.to_string())?;
     } else {
         session.output.data(secret.expose())?;

@@ -8,6 +8,14 @@
 //! forward = "localhost:3000"
 //! route = ["calendar.*=localhost:8000"]
 //! ```
+//!
+//! The table `[secrets]` holds the secrets of contracts, for every command; several while one is being changed:
+//!
+//! ```toml
+//! [secrets]
+//! callback = "…"
+//! v2 = ["whsec_…", "whsec_…"]
+//! ```
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,10 +24,14 @@ use clap::{Arg, Command};
 use toml::{Table, Value};
 
 use super::report::Usage;
-use crate::model::{Target, nearest};
+use crate::app::secret::{GivenSecret, SecretSource};
+use crate::model::{Contract, Secret, Target, nearest};
 
 /// The file of a project, in the working directory.
 pub const PROJECT_FILE: &str = "mbaas-dev.toml";
+
+/// The table of secrets, which are no options of a command.
+const SECRETS: &str = "secrets";
 
 /// Options that say where deliveries go: a file that came with a repository may not send them to another host.
 const TARGET_OPTIONS: [&str; 3] = ["forward", "route", "to"];
@@ -70,7 +82,44 @@ impl SettingsFile {
 
     /// Makes its values the defaults of the command line.
     pub fn apply(&self, command: Command) -> Result<Command, Usage> {
-        self.apply_table(command, &self.table, "")
+        self.secrets()?;
+        let mut options = self.table.clone();
+        options.remove(SECRETS);
+        self.apply_table(command, &options, "")
+    }
+
+    /// The secrets of contracts. What is wrong with them is said without quoting them.
+    pub fn secrets(&self) -> Result<Vec<GivenSecret>, Usage> {
+        let path = self.path.display();
+        let wrong = |what: String| Usage::new(format!("{path}: {what}"), "");
+        let table = match self.table.get(SECRETS) {
+            None => return Ok(Vec::new()),
+            Some(Value::Table(table)) => table,
+            Some(_) => {
+                return Err(wrong(
+                    "`secrets` is a table: `[secrets]` and below it `v2 = \"whsec_…\"`".to_owned(),
+                ));
+            }
+        };
+        let mut given = Vec::new();
+        for (name, value) in table {
+            let contract: Contract = name.parse().map_err(&wrong)?;
+            let texts: Option<Vec<&str>> = match value {
+                Value::Array(items) => items.iter().map(Value::as_str).collect(),
+                value => value.as_str().map(|text| vec![text]),
+            };
+            let texts = texts.filter(|texts| !texts.is_empty() && texts.iter().all(|text| !text.is_empty()));
+            let texts = texts.ok_or_else(|| {
+                wrong(format!("`secrets.{name}` must be a text that is not empty, or a list of them"))
+            })?;
+            let source = SecretSource::Config(self.path.clone());
+            given.extend(texts.into_iter().map(|text| GivenSecret {
+                contract: Some(contract),
+                secret: Secret::new(text),
+                source: source.clone(),
+            }));
+        }
+        Ok(given)
     }
 
     /// Whether it sets an option of a command; options of all commands have none.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Session;
-use super::arguments::PatchArgs;
+use super::arguments::{HeaderStyleArg, PatchArgs};
 use super::expectation::Expectation;
 use super::report::{Exit, Usage};
 use super::roads::{self, Purpose, RoadArgs};
+use crate::contract::sender;
 use crate::fixture::Catalogue;
 use crate::model::{Contract, EventName, Target};
 use crate::observers::request_text;
@@ -44,6 +45,12 @@ pub struct TriggerArgs {
     /// Sign right, or wrong in a way that handlers must survive
     #[arg(long, value_name = "MODE", default_value = "valid", value_parser = sign_mode())]
     sign: SignMode,
+    /// How the headers that authenticate v2 events are named: svix-id or webhook-id, and so on
+    #[arg(long, value_name = "STYLE", value_enum, default_value_t)]
+    header_style: HeaderStyleArg,
+    /// The method of a callback, which can be told to be a PUT
+    #[arg(long, value_name = "METHOD", value_parser = ["POST", "PUT"])]
+    method: Option<String>,
     /// How many events to send, each with ids of its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
@@ -85,10 +92,14 @@ fn rate(text: &str) -> Result<f64, String> {
 
 pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit> {
     let event = find(arguments, &mut session)?;
+    arguments.header_style.check(event.contract)?;
+    check_method(arguments.method.as_deref(), event.contract)?;
     let maker = Maker {
         event,
         patches: arguments.patches.patches()?,
         mode: arguments.sign,
+        style: arguments.header_style.into(),
+        method: arguments.method.clone(),
         raw: arguments.raw,
         names: Catalogue::embedded().wire_names(),
         environment: session.environment,
@@ -112,11 +123,24 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
     roads::runtime()?.block_on(send(arguments, &maker, &session))
 }
 
+fn check_method(method: Option<&str>, contract: Contract) -> Result<(), Usage> {
+    let methods = sender::methods(contract);
+    match method {
+        Some(method) if !methods.contains(&method) => {
+            let message = format!("a {contract} request is always a {}", methods.join(" or a "));
+            Err(Usage::new(
+                message,
+                "only callbacks can be told to use another method: `--contract callback`",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyhow::Result<Exit> {
     let open = arguments.road.open(session)?;
     let mut clock = roads::interval(arguments.rate).map(interval);
-    let right = maker.mode == SignMode::Valid;
-    let purpose = if right { Purpose::ToBeTaken } else { Purpose::ToBeRefused };
+    let purpose = if maker.mode.is_right() { Purpose::ToBeTaken } else { Purpose::ToBeRefused };
     let mut exit = Exit::Done;
     let mut sent: u32 = 0;
     let ended = tokio::select! {

@@ -1,21 +1,24 @@
 //! `mbaas-dev verify`
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::Session;
 use super::arguments::{SecretArgs, header};
 use super::report::{Exit, Usage, exit_of_verdict};
 use super::selection::find;
-use crate::contract::recognise;
+use crate::contract::{authenticates, is_mask, recognise};
 use crate::fixture::Catalogue;
-use crate::model::{Contract, DeliveryId, FORMAT_VERSION, Headers, Verdict};
-use crate::signature;
-use crate::store::Selector;
+use crate::model::{Contract, Delivery, DeliveryId, FORMAT_VERSION, Headers, Kind, Verdict};
+use crate::signature::{Claim, Keyring, SvixKey};
+use crate::store::{Recorded, Selector};
 
 /// Check the signature of a body or of a recorded delivery
 ///
-/// Exits 0 when it is valid and 4 when it is invalid or missing.
+/// Exits 0 when it is valid and 4 when it is invalid or missing. The time stamp of a v2 message is held against the
+/// time when a delivery was recorded, and against now for a body. Credentials in headers are not on disk: of such a
+/// delivery only what was found on its arrival is known.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  mbaas-dev verify body.json --header 'X-MeetingBaas-Signature: 8430…' --secret your-webhook-secret-key"
@@ -27,9 +30,12 @@ pub struct VerifyArgs {
     /// A header of the request; may be given several times
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(String, String)>,
-    /// The contract to check against [default: told by the headers]
+    /// The contract to check against [default: told by the headers, or else by the body]
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
+    /// When the request arrived, for the tolerance of its time stamp
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -37,27 +43,38 @@ pub struct VerifyArgs {
     secret: SecretArgs,
 }
 
+/// What is checked: a body with headers, or what was recorded.
+struct Subject {
+    recorded: Option<Delivery>,
+    headers: Headers,
+    body: Vec<u8>,
+    at: Timestamp,
+}
+
 pub fn run(arguments: &VerifyArgs, mut session: Session) -> anyhow::Result<Exit> {
-    let recorded = match recorded_selector(&arguments.body) {
-        None => None,
-        Some(selector) => Some(find(&session.state, &selector)?),
-    };
-    let (mut headers, body) = match recorded {
-        Some(recorded) => (recorded.request.headers, recorded.request.body.to_vec()),
-        None => (Headers::new(), session.read(&arguments.body)?),
-    };
-    arguments.header.iter().for_each(|(name, value)| headers.push(name.clone(), value.clone()));
+    let subject = subject(arguments, &mut session)?;
     let secret = arguments.secret.choose_beside(&session)?;
-    let told = recognise(&Catalogue::embedded().wire_names(), &headers, &body);
-    let contract = arguments.contract.or(told.contract).unwrap_or(Contract::Preview);
-    let key = secret.keys.secret(told.event_type.as_ref());
-    let verdict = signature::verify(Some(contract), key, &headers, &body);
-    if verdict == Verdict::Unchecked {
-        return Err(Usage::new(format!("checking a {contract} request is not supported"), "").into());
-    }
+    let Kind { contract, event_type, .. } =
+        recognise(&Catalogue::embedded().wire_names(), &subject.headers, &subject.body);
+    let contract = arguments.contract.or(contract).unwrap_or(Contract::Preview);
+    let claim = Claim {
+        contract: Some(contract),
+        event_type: event_type.as_ref(),
+        headers: &subject.headers,
+        body: &subject.body,
+        at: subject.at,
+    };
+    let found_on_arrival = subject.recorded.as_ref().filter(|_| is_masked(&subject.headers, contract));
+    let verdict = match found_on_arrival {
+        Some(delivery) => on_arrival(delivery, arguments, &session)?,
+        None => verdict(&claim, contract, &secret.keys)?,
+    };
     if arguments.json {
-        let object =
+        let mut object =
             json!({ "v": FORMAT_VERSION, "contract": contract.as_str(), "signature": verdict.as_str() });
+        if found_on_arrival.is_some() {
+            object["as_of_arrival"] = true.into();
+        }
         session.output.data(&object.to_string())?;
     } else {
         let word = verdict.as_str();
@@ -65,6 +82,55 @@ pub fn run(arguments: &VerifyArgs, mut session: Session) -> anyhow::Result<Exit>
         session.output.data(&if verdict == Verdict::Valid { paint.good(word) } else { paint.bad(word) })?;
     }
     Ok(exit_of_verdict(verdict))
+}
+
+fn subject(arguments: &VerifyArgs, session: &mut Session) -> anyhow::Result<Subject> {
+    let mut subject = match recorded_selector(&arguments.body) {
+        Some(selector) => {
+            let Recorded { delivery, request } = find(&session.state, &selector)?;
+            let (headers, body) = (request.headers, request.body.to_vec());
+            Subject { headers, body, at: delivery.received_at, recorded: Some(delivery) }
+        }
+        None => Subject {
+            recorded: None,
+            headers: Headers::new(),
+            body: session.read(&arguments.body)?,
+            at: session.clock.now(),
+        },
+    };
+    arguments.header.iter().for_each(|(name, value)| subject.headers.push(name.clone(), value.clone()));
+    subject.at = arguments.at.unwrap_or(subject.at);
+    Ok(subject)
+}
+
+fn verdict(claim: &Claim<'_>, contract: Contract, keys: &Keyring) -> anyhow::Result<Verdict> {
+    if contract == Contract::V2 {
+        SvixKey::all(&keys.key(contract, claim.event_type))?;
+    }
+    Ok(claim.verify(keys))
+}
+
+/// Whether what authenticates the request was not recorded, or was taken out of an export.
+fn is_masked(headers: &Headers, contract: Contract) -> bool {
+    let is_of_contract = |name: &[u8]| authenticates(name).is_some_and(|(of, _)| of == contract);
+    headers.iter().any(|(name, value)| is_of_contract(name) && is_mask(value))
+}
+
+/// What was found when the delivery arrived, with whatever secrets were in use then.
+fn on_arrival(delivery: &Delivery, arguments: &VerifyArgs, session: &Session) -> Result<Verdict, Usage> {
+    let number = delivery.number;
+    if arguments.secret.is_given() {
+        return Err(Usage::new(
+            format!(
+                "#{number} cannot be checked against another secret: what it was authenticated with is not on disk"
+            ),
+            "without --secret, `verify` says what was found when it arrived",
+        ));
+    }
+    session.output.talk(&format!(
+        "note: what authenticates #{number} is not on disk, so this is what was found when it arrived"
+    ));
+    Ok(delivery.signature)
 }
 
 /// A delivery, where the text can be nothing else: a plain number is more likely a file.

@@ -7,6 +7,7 @@ mod recognise;
 pub mod redact;
 mod redact_json;
 mod redact_text;
+pub mod sender;
 
 pub use authentication::{Part, authenticated_contract, authenticates, field_names};
 pub use credentials::{is_credential, is_mask, mask};

@@ -18,8 +18,13 @@ const LONGEST_ARGUMENT: usize = 100_000;
 /// The request as it would be sent to `target`, with plain line feeds in the head.
 pub fn http(target: &Target, request: &Request) -> Vec<u8> {
     let path = target.path_for(&request.path);
-    let mut text = format!("{} {path} HTTP/1.1\nHost: {}\n", request.method, target.authority()).into_bytes();
-    for (name, value) in request.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(b"host")) {
+    let authority = target.authority();
+    let mut text = format!("{} {path} HTTP/1.1\n", request.method).into_bytes();
+    if request.headers.get("host").is_none() {
+        text.extend_from_slice(format!("Host: {authority}\n").as_bytes());
+    }
+    for (name, value) in request.headers.iter() {
+        let value = if name.eq_ignore_ascii_case(b"host") { authority.as_bytes() } else { value };
         for part in [name.as_ref(), b": ", value, b"\n"] {
             text.extend_from_slice(part);
         }

@@ -1,13 +1,24 @@
-//! A recorded delivery on its way out again: with a fresh signature where its contract can be signed, else as it was.
+//! A recorded delivery on its way out again: with a fresh signature where its contract is known, else as it was.
 
 use bytes::Bytes;
 
-use super::compose::{self, Signing};
+use super::compose;
 use super::dispatch::Parcel;
 use super::provenance::Provenance;
-use crate::model::{Contract, Origin, Request};
-use crate::signature::{Keyring, SignMode, Unsupported};
+use crate::model::{Clock, Contract, Origin, Request};
+use crate::signature::{CannotSign, Keyring, Signing, Stamp};
 use crate::store::Recorded;
+
+/// How a recorded request is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// With the old signature, as far as it was recorded.
+    Raw,
+    /// Signed for now: a new message to its receiver.
+    Afresh,
+    /// Signed for now, under the id that it had: another attempt at the same message, where the contract has ids.
+    WithItsId,
+}
 
 /// A request that repeats a recorded one.
 #[derive(Clone, Debug)]
@@ -18,23 +29,34 @@ pub struct Again {
     pub notes: Vec<String>,
 }
 
-/// Makes the request that repeats `recorded` with that body; `raw` leaves the old signature.
-pub fn again(recorded: Recorded, body: Bytes, raw: bool, keys: &Keyring) -> Result<Again, Unsupported> {
+/// Makes the request that repeats `recorded` with that body.
+pub fn again(
+    recorded: Recorded,
+    body: Bytes,
+    how: Repeat,
+    keys: &Keyring,
+    clock: &Clock,
+) -> Result<Again, CannotSign> {
     let Recorded { delivery, request } = recorded;
     let mut notes = Vec::new();
     let request = match delivery.kind.contract {
-        Some(contract @ Contract::Preview) if !raw => {
-            let signing = Signing {
-                contract,
-                secret: keys.secret(delivery.kind.event_type.as_ref()).clone(),
-                mode: SignMode::Valid,
-            };
-            compose::signed_again(&request, &signing, body)?
+        Some(contract) if how != Repeat::Raw => {
+            let signing = Signing::right(contract, keys.key(contract, delivery.kind.event_type.as_ref()));
+            let mut stamp = Stamp::new(clock);
+            if how == Repeat::WithItsId {
+                match compose::message_id(&request) {
+                    Some(id) if contract == Contract::V2 => stamp.id = id,
+                    _ => notes.push(format!("#{} has no message id that could be kept", delivery.number)),
+                }
+            }
+            compose::signed_again(&request, &signing, &stamp, body)?
         }
         contract => {
-            if !raw {
-                let which = contract.map_or("no known contract", Contract::as_str);
-                notes.push(format!("#{} follows {which}: its signature stays as it was", delivery.number));
+            if how != Repeat::Raw && contract.is_none() {
+                notes.push(format!(
+                    "#{} follows no known contract: its signature stays as it was",
+                    delivery.number
+                ));
             }
             let (request, masked) = compose::as_recorded(&request);
             if masked > 0 {

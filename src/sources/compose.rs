@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::contract::is_mask;
+use crate::contract::sender::{self, Slot};
+use crate::contract::{Part, authenticates, field_names, is_mask, wire_event};
 use crate::json::{Json, Path, PathError};
-use crate::model::{Contract, Headers, Request, Secret};
-use crate::signature::{self, SignMode, Unsupported};
+use crate::model::{Contract, Headers, Request};
+use crate::signature::{CannotSign, Signing, Stamp};
 
 /// An edit of a body.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,17 +15,6 @@ pub enum Patch {
     Set(Path, Json),
     /// Takes away what is at a path.
     Unset(Path),
-}
-
-/// How to sign what is made.
-#[derive(Clone, Debug)]
-pub struct Signing {
-    /// The contract, which decides the scheme.
-    pub contract: Contract,
-    /// With what.
-    pub secret: Secret,
-    /// Right, or wrong on purpose.
-    pub mode: SignMode,
 }
 
 /// An edit that cannot be made.
@@ -49,42 +39,62 @@ pub fn edit(body: &mut Json, patches: &[Patch]) -> Result<(), EditError> {
 
 /// A request with that body as its contract sends it: what is signed is what is sent, to the byte.
 ///
-/// The preview contract documents `Content-Type` and the signature; the user agent is our own, since the real one
-/// is not documented.
-pub fn request(signing: &Signing, body: Bytes) -> Result<Request, Unsupported> {
-    let mut headers: Headers = [
-        ("Content-Type", "application/json"),
-        ("Accept", "*/*"),
-        ("User-Agent", concat!("mbaas-dev/", env!("CARGO_PKG_VERSION"))),
-    ]
-    .into_iter()
-    .collect();
-    let signature = signature::sign(signing.contract, signing.mode, &signing.secret, &body)?;
-    signature.iter().for_each(|(name, value)| headers.push(name.clone(), value.clone()));
-    headers.push("Content-Length", body.len().to_string());
-    Ok(Request { method: "POST".to_owned(), path: "/".to_owned(), headers, body })
-}
-
-/// A recorded request again, with a fresh signature over its body; the new signature stands where the old one did.
-pub fn signed_again(recorded: &Request, signing: &Signing, body: Bytes) -> Result<Request, Unsupported> {
-    let fresh = signature::sign(signing.contract, signing.mode, &signing.secret, &body)?;
+/// The host is the target's to say: whoever hands the request over puts it in.
+pub fn request(signing: &Signing, stamp: &Stamp, body: Bytes) -> Result<Request, CannotSign> {
+    let authentication = signing.sign(stamp, &body)?;
     let mut headers = Headers::new();
-    let mut placed = false;
-    for (name, value) in recorded.headers.iter().filter(|(_, value)| !is_mask(value)) {
-        if !signature::is_signature_header(name) {
-            headers.push(name.clone(), value.clone());
-        } else if !std::mem::replace(&mut placed, true) {
-            fresh.iter().for_each(|(fresh, value)| {
-                // Its name stays in the case in which it came.
-                let name = if fresh.eq_ignore_ascii_case(name) { name } else { fresh };
-                headers.push(name.clone(), value.clone());
-            });
+    for slot in sender::head(signing.contract, wire_event(&body).as_deref()) {
+        match slot {
+            Slot::Fixed(name, value) => headers.push(name.as_bytes(), value.as_bytes()),
+            Slot::Host(name) => headers.push(name.as_bytes(), "localhost".as_bytes()),
+            Slot::Length(name) => headers.push(name.as_bytes(), body.len().to_string()),
+            Slot::Authentication => {
+                authentication.iter().for_each(|(name, value)| headers.push(name.clone(), value.clone()));
+            }
         }
     }
-    if !placed {
-        fresh.iter().for_each(|(name, value)| headers.push(name.clone(), value.clone()));
+    let method = sender::methods(signing.contract)[0].to_owned();
+    Ok(Request { method, path: "/".to_owned(), headers, body })
+}
+
+/// A recorded request again, with fresh authentication for its body: each field stands where the old one did, under the
+/// name that it had there; credentials, which were never recorded, are put in again.
+pub fn signed_again(
+    recorded: &Request,
+    signing: &Signing,
+    stamp: &Stamp,
+    body: Bytes,
+) -> Result<Request, CannotSign> {
+    let fresh = signing.sign(stamp, &body)?;
+    let part = |name: &[u8]| {
+        authenticates(name).filter(|(contract, _)| *contract == signing.contract).map(|(_, part)| part)
+    };
+    let owned = |(name, value): (&Bytes, &Bytes)| (name.clone(), value.clone());
+    let mut left: Vec<(Bytes, Bytes)> = fresh.iter().map(owned).collect();
+    let mut fields: Vec<(Bytes, Bytes)> = Vec::new();
+    // Where those go that the recorded request did not have: behind the last that it had.
+    let mut end = None;
+    for (name, value) in recorded.headers.iter() {
+        if let Some(wanted) = part(name) {
+            if let Some(at) = left.iter().position(|(fresh, _)| part(fresh) == Some(wanted)) {
+                fields.push((name.clone(), left.remove(at).1));
+            }
+            end = Some(fields.len());
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            fields.push((name.clone(), body.len().to_string().into()));
+        } else if !is_mask(value) {
+            fields.push((name.clone(), value.clone()));
+        }
     }
-    Ok(Request { headers, body, ..recorded.clone() })
+    let end = end.unwrap_or(fields.len());
+    fields.splice(end..end, left);
+    Ok(Request { headers: fields.into_iter().collect(), body, ..recorded.clone() })
+}
+
+/// The id of a recorded message, when it has one: a request with the same is the same message to its receiver.
+pub fn message_id(recorded: &Request) -> Option<String> {
+    let id = field_names(Contract::V2, Part::Id).find_map(|name| recorded.headers.get_str(name))?;
+    Some(id.to_owned())
 }
 
 /// A recorded request again as it was, less the credentials, which were never recorded; and how many those are.

@@ -6,7 +6,7 @@ use super::provenance::{DELIVERY, Provenance};
 use crate::forward::Forward;
 use crate::model::{Answer, Clock, Delivery, DeliveryId, Incoming, Kind, Outcome, Request, Secret, Target};
 use crate::pipeline::Pipeline;
-use crate::signature::{self, Keyring};
+use crate::signature::{Claim, Keyring};
 use crate::store::{Reader, Selector, StoreError};
 
 /// A request of our own making, and what we know about it.
@@ -100,9 +100,15 @@ impl Road {
             }
             Self::Direct { pipeline, target, keys } => {
                 let Parcel { request, kind, provenance: Provenance { origin, replay_of } } = parcel;
-                let secret = keys.secret(kind.event_type.as_ref());
-                let signature = signature::verify(kind.contract, secret, &request.headers, &request.body);
                 let (id, received_at) = (DeliveryId::new(clock), clock.now());
+                let claim = Claim {
+                    contract: kind.contract,
+                    event_type: kind.event_type.as_ref(),
+                    headers: &request.headers,
+                    body: &request.body,
+                    at: received_at,
+                };
+                let signature = claim.verify(keys);
                 let incoming = Incoming {
                     id,
                     received_at,

@@ -24,7 +24,7 @@ use crate::model::{
 };
 use crate::pipeline::Delivered;
 use crate::serve::{Arrived, Body};
-use crate::signature::{self, Keyring};
+use crate::signature::{Claim, Keyring};
 use crate::store::StoreError;
 
 /// How long a body may take altogether.
@@ -126,8 +126,14 @@ impl Parts {
         let signature = match self.settings.verify {
             Verify::Off => Verdict::Unchecked,
             Verify::Warn | Verify::Strict => {
-                let secret = self.settings.keys.secret(kind.event_type.as_ref());
-                signature::verify(kind.contract, secret, &headers, &body)
+                let claim = Claim {
+                    contract: kind.contract,
+                    event_type: kind.event_type.as_ref(),
+                    headers: &headers,
+                    body: &body,
+                    at: received_at,
+                };
+                claim.verify(&self.settings.keys)
             }
         };
         let request =

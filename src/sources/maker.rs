@@ -3,14 +3,14 @@
 use anyhow::Result;
 use bytes::Bytes;
 
-use super::compose::{self, Patch, Signing};
+use super::compose::{self, Patch};
 use super::dispatch::Parcel;
 use super::provenance::Provenance;
 use crate::contract::{WireNames, recognise, wire_event};
 use crate::fixture::{Entry, Fixture, Run};
 use crate::json::Json;
 use crate::model::{Clock, Contract, EventName, Headers, Kind, Origin};
-use crate::signature::{Keyring, SignMode};
+use crate::signature::{HeaderStyle, Keyring, SignMode, Signing, Stamp};
 
 /// What is sent: an event of the catalogue, or the user's own bytes.
 #[derive(Clone, Debug)]
@@ -31,6 +31,10 @@ pub struct Maker {
     pub patches: Vec<Patch>,
     /// Signed right, or wrong on purpose.
     pub mode: SignMode,
+    /// How the authentication headers of v2 are named.
+    pub style: HeaderStyle,
+    /// The method, where it is not the one that the contract usually has.
+    pub method: Option<String>,
     /// Whether the bytes are sent as they are, neither filled in nor brought into canonical form.
     pub raw: bool,
     /// The event type behind each wire event.
@@ -68,9 +72,13 @@ impl Maker {
             self.canonical_body(&self.event.fixture, clock)?
         };
         let kind = self.kind(&body);
-        let secret = keys.secret(kind.event_type.as_ref()).clone();
-        let signing = Signing { contract: self.event.contract, secret, mode: self.mode };
-        let request = compose::request(&signing, body)?;
+        let contract = self.event.contract;
+        let key = keys.key(contract, kind.event_type.as_ref());
+        let signing = Signing { contract, key, mode: self.mode, style: self.style };
+        let mut request = compose::request(&signing, &Stamp::new(clock), body)?;
+        if let Some(method) = &self.method {
+            request.method.clone_from(method);
+        }
         let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
         Ok(Parcel { request, kind, provenance })
     }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::compose::{self, Signing};
+use super::compose;
 use super::routing::Router;
 use crate::bus::Bus;
 use crate::contract::{WireNames, recognise, wire_event};
@@ -27,7 +27,7 @@ use crate::model::{
     Clock, Contract, DeliveryId, EventName, Headers, Incoming, Kind, Origin, Request, Trouble, Update,
     Verdict,
 };
-use crate::signature::{Keyring, SignMode};
+use crate::signature::{self, Keyring, Signing};
 
 /// How long nothing may happen before a change counts as finished: several writes of one save are one.
 const SILENCE: Duration = Duration::from_millis(80);
@@ -138,9 +138,9 @@ impl Watch {
         let body = self.body(path, source).map_err(|error| error.to_string())?;
         let kind = self.kind(name, &body);
         let contract = kind.contract.unwrap_or(Contract::Preview);
-        let secret = self.keys.secret(kind.event_type.as_ref()).clone();
-        let signing = Signing { contract, secret, mode: SignMode::Valid };
-        let request: Request = compose::request(&signing, body).map_err(|error| error.to_string())?;
+        let signing = Signing::right(contract, self.keys.key(contract, kind.event_type.as_ref()));
+        let stamp = signature::Stamp::new(&self.clock);
+        let request: Request = compose::request(&signing, &stamp, body).map_err(|error| error.to_string())?;
         Ok(Some(Incoming {
             id: DeliveryId::new(&self.clock),
             received_at: self.clock.now(),

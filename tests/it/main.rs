@@ -11,6 +11,7 @@
 //! | `recall` | deliveries compared, replayed with a difference, exported, imported, pruned; `doctor` |
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
 //! | `https` | handlers behind TLS: trusted or not, for another name, expired, or not TLS at all |
+//! | `authentication` | every contract's headers, secrets and verdicts; no credential on disk |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
 //! | `watching` | fixtures that fire when they are saved |
@@ -18,6 +19,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it counted")]
 
+mod authentication;
 mod away;
 mod canonical;
 mod commands;

@@ -371,7 +371,7 @@ fn values_of_flags_and_flags_that_conflict_are_refused() {
         (&["--quiet", "--verbose"], "the argument '--quiet' cannot be used with '--verbose'"),
         (&["--color", "purple"], "invalid value 'purple' for '--color <WHEN>'"),
         (&["--secret", ""], "the secret from --secret is empty"),
-        (&["--secret"], "a value is required for '--secret <SECRET>' but none was supplied"),
+        (&["--secret"], "a value is required for '--secret <[CONTRACT=]SECRET>' but none was supplied"),
         (&["--count", "1", "--count", "2"], "the argument '--count <N>' cannot be used multiple times"),
         (&["meeting.failed"], "unexpected argument 'meeting.failed' found"),
     ] {

@@ -106,7 +106,11 @@ fn what_is_signed_is_what_the_page_signs_and_verifies() {
         (&["verify", "body.json", "--header", "svix-id: msg_1", "--secret", SECRET], 2),
         (&["verify", "nobody.json"], 2),
         (&["verify", "#1"], 2),
-        (&["sign", "body.json", "--contract", "v2"], 2),
+        (&["sign", "body.json", "--contract", "v2", "--secret", SECRET], 2),
+        (&["sign", "body.json", "--contract", "v2", "--secret", "whsec_nonsense!"], 2),
+        (&["sign", "body.json", "--at", "2026-11-24T09:05:52Z", "--secret", SECRET], 2),
+        (&["sign", "body.json", "--header-style", "standard", "--secret", SECRET], 2),
+        (&["sign", "body.json", "--contract", "v2", "--id", "no.full.stops"], 2),
         (&["sign", "body.json", "--contract", "v3"], 2),
         (&["sign", "nobody.json"], 2),
     ] {
