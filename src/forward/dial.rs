@@ -99,7 +99,7 @@ impl Dialer {
             .map_err(|error| no_tls(format!("`{host}` is not a name for a certificate: {error}")))?;
         match connector.connect(name, tcp).await {
             Ok(stream) => Ok(Connection::Tls(Box::new(stream))),
-            Err(error) => Err(no_tls(tls_failure::explain(&target.authority(), &error))),
+            Err(error) => Err(no_tls(tls_failure::explain(target.authority(), &error))),
         }
     }
 }
@@ -136,7 +136,7 @@ async fn addresses(target: &Target, host: &str, port: u16) -> Result<Vec<SocketA
 
 fn failure(kind: FailureKind, target: &Target, error: &io::Error) -> Failure {
     let place = match target.place() {
-        Place::Tcp { .. } => target.authority(),
+        Place::Tcp { .. } => target.authority().to_owned(),
         Place::Unix(socket) => socket.display().to_string(),
     };
     let detail = match kind {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{Extensions, Method, StatusCode};
+use http::{Extensions, HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming as AnswerBody;
 use jiff::Timestamp;
@@ -54,10 +54,19 @@ pub struct Handed {
     pub duration: Duration,
     /// What came of it.
     pub outcome: Outcome,
-    /// What the wire said beyond status, headers and body: the reason phrase, the case of header names.
-    pub extensions: Extensions,
+    /// What the wire said beyond the outcome.
+    pub wire: WireAnswer,
     /// The rest of an answer that is longer than what is kept.
     pub rest: Option<Rest>,
+}
+
+/// An answer's head as the HTTP library has it, ready to be passed on.
+#[derive(Default)]
+pub struct WireAnswer {
+    /// The end-to-end headers.
+    pub headers: HeaderMap,
+    /// The reason phrase, the case of header names.
+    pub extensions: Extensions,
 }
 
 /// What is passed on of an answer but not kept.
@@ -71,7 +80,7 @@ pub struct Rest {
 /// An answer with what is not recorded of it.
 struct Received {
     answer: Answer,
-    extensions: Extensions,
+    wire: WireAnswer,
     rest: Option<Rest>,
 }
 
@@ -89,7 +98,7 @@ impl Forward {
     /// Sends `request` to `target`, whose path becomes the prefix of the request's own.
     pub async fn send(&self, target: &Target, request: &Request) -> Handed {
         let path = target.path_for(&request.path);
-        let url = target.url_for(&request.path);
+        let url = target.url_of(&path);
         let (started_at, stopwatch) = (self.clock.now(), self.clock.tick());
         let exchange = self.exchange(target, &path, request);
         let result = match self.settings.timeout {
@@ -101,12 +110,12 @@ impl Forward {
         };
         let duration = stopwatch.elapsed();
         match result {
-            Ok(Received { answer, extensions, rest }) => {
-                Handed { url, started_at, duration, outcome: Outcome::Answered(answer), extensions, rest }
+            Ok(Received { answer, wire, rest }) => {
+                Handed { url, started_at, duration, outcome: Outcome::Answered(answer), wire, rest }
             }
             Err(failure) => {
                 let outcome = Outcome::Failed(failure);
-                Handed { url, started_at, duration, outcome, extensions: Extensions::new(), rest: None }
+                Handed { url, started_at, duration, outcome, wire: WireAnswer::default(), rest: None }
             }
         }
     }
@@ -171,10 +180,13 @@ impl Forward {
             headers.retain(|name, _| !name.eq_ignore_ascii_case(b"content-length"));
         }
         headers.drop_hop_by_hop();
+        // Most answers have nothing that stays behind.
+        let passed_on = if headers.len() == parts.headers.len() { parts.headers } else { headers.to_map() };
+        let wire = WireAnswer { headers: passed_on, extensions: parts.extensions };
         let mut kept = kept.into_bytes();
         let rest = cut.then(|| Rest { read: kept.split_off(KEPT_ANSWER_BYTES), to_come: body });
         let answer = Answer { status: parts.status.as_u16(), headers, body: kept, cut };
-        Ok(Received { answer, extensions: parts.extensions, rest })
+        Ok(Received { answer, wire, rest })
     }
 }
 
@@ -209,6 +221,9 @@ impl Kept {
 /// The head as the target gets it: only `Host`, the value of `Content-Length` and what was asked for are ours.
 fn head(target: &Target, path: &str, request: &Request, added: &Headers) -> Bytes {
     let mut head = BytesMut::with_capacity(512);
+    for part in [request.method.as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"] {
+        head.put_slice(part);
+    }
     let mut field = |name: &[u8], value: &[u8]| {
         for part in [name, b": ", value, b"\r\n"] {
             head.put_slice(part);
@@ -230,18 +245,15 @@ fn head(target: &Target, path: &str, request: &Request, added: &Headers) -> Byte
     if request.headers.get("content-length").is_none() && !request.body.is_empty() {
         field(b"Content-Length", length.as_bytes());
     }
-    let mut whole = BytesMut::with_capacity(head.len() + path.len() + 32);
-    for part in [request.method.as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n", &head, b"\r\n"] {
-        whole.put_slice(part);
-    }
-    whole.freeze()
+    head.put_slice(b"\r\n");
+    head.freeze()
 }
 
 fn failure(target: &Target, error: &hyper::Error) -> Failure {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let at = target.authority();
     if let Some(error) = io.filter(|error| tls_failure::is_of_tls(error)) {
-        return Failure { kind: FailureKind::Tls, detail: tls_failure::explain(&at, error) };
+        return Failure { kind: FailureKind::Tls, detail: tls_failure::explain(at, error) };
     }
     let io = io.map(io::Error::kind);
     let (kind, what) = match io {

@@ -1,6 +1,6 @@
 //! Connections to targets, kept for the next request for a moment.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,8 +45,8 @@ pub struct Pool {
     clock: Clock,
 }
 
-/// The connections to each address, each with the time since when it is idle, the newest last.
-type Idle = HashMap<Place, VecDeque<(Lease, Tick)>>;
+/// The connections to each address, of which there are few; each with the time since when it is idle, the newest last.
+type Idle = Vec<(Place, VecDeque<(Lease, Tick)>)>;
 
 impl Pool {
     /// An empty pool; the tasks that drive its connections belong to `tasks`.
@@ -93,7 +93,10 @@ impl Pool {
     pub fn give_back(&self, target: &Target, lease: Lease) {
         let now = self.clock.tick();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = idle.entry(target.place().clone()).or_default();
+        let connections = match idle.iter_mut().find(|(place, _)| place == target.place()) {
+            Some((_, connections)) => connections,
+            None => &mut idle.push_mut((target.place().clone(), VecDeque::new())).1,
+        };
         // The oldest come first: those that nobody took in time are closed here.
         while connections.len() >= MOST_IDLE
             || connections.front().is_some_and(|(_, since)| since.elapsed() >= IDLE_TIME)
@@ -104,6 +107,7 @@ impl Pool {
     }
 
     fn pop(&self, target: &Target) -> Option<(Lease, Tick)> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(target.place())?.pop_back()
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.iter_mut().find(|(place, _)| place == target.place())?.1.pop_back()
     }
 }

@@ -88,6 +88,16 @@ impl Headers {
         self.0.is_empty()
     }
 
+    /// As a map, which forgets case and keeps the repeats of a name together. A field that no HTTP message can have is
+    /// left out.
+    pub fn to_map(&self) -> http::HeaderMap {
+        let field = |(name, value): &(Bytes, Bytes)| {
+            let name = http::HeaderName::from_bytes(name).ok()?;
+            Some((name, http::HeaderValue::from_maybe_shared(value.clone()).ok()?))
+        };
+        self.0.iter().filter_map(field).collect()
+    }
+
     /// As a block of `Name: value` lines, each ended by CR LF.
     ///
     /// Neither names nor values can hold CR or LF: every way in goes through an HTTP parser or a check.
@@ -119,9 +129,17 @@ impl Headers {
 }
 
 impl From<&http::HeaderMap> for Headers {
+    /// All fields share one buffer.
     fn from(map: &http::HeaderMap) -> Self {
+        let size = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let mut text = BytesMut::with_capacity(size);
+        for (name, value) in map {
+            text.put_slice(name.as_ref());
+            text.put_slice(value.as_bytes());
+        }
+        let mut text = text.freeze();
         let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            (Bytes::copy_from_slice(name.as_ref()), Bytes::copy_from_slice(value.as_bytes()))
+            (text.split_to(name.as_str().len()), text.split_to(value.len()))
         };
         Self(map.iter().map(field).collect())
     }

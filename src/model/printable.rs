@@ -30,13 +30,17 @@ impl<'a> Printable<'a> {
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if is_plain(character) {
-                    fmt::Write::write_char(f, character)?;
-                } else {
+            let mut rest = chunk.valid();
+            while let Some(at) = rest.find(|character| !is_plain(character)) {
+                let (plain, other) = rest.split_at(at);
+                f.write_str(plain)?;
+                let mut characters = other.chars();
+                if let Some(character) = characters.next() {
                     write!(f, "\\u{{{:x}}}", u32::from(character))?;
                 }
+                rest = characters.as_str();
             }
+            f.write_str(rest)?;
             for byte in chunk.invalid() {
                 write!(f, "\\x{byte:02x}")?;
             }

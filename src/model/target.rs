@@ -9,6 +9,8 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     place: Place,
+    /// The value of `Host`, which every request needs.
+    authority: String,
     prefix: String,
     query: Option<String>,
 }
@@ -40,8 +42,18 @@ pub struct BadTarget {
 impl Target {
     /// A handler on a port of this machine, at the root path.
     pub fn local(host: impl fmt::Display, port: u16) -> Self {
-        let place = Place::Tcp { tls: false, host: host.to_string(), port };
-        Self { place, prefix: String::new(), query: None }
+        Self::at(Place::Tcp { tls: false, host: host.to_string(), port }, String::new(), None)
+    }
+
+    fn at(place: Place, prefix: String, query: Option<String>) -> Self {
+        let authority = match &place {
+            Place::Unix(_) => "localhost".to_owned(),
+            Place::Tcp { tls, host, port } => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                if *port == default_port(*tls) { host } else { format!("{host}:{port}") }
+            }
+        };
+        Self { place, authority, prefix, query }
     }
 
     /// Whether it is on this machine, the host of a container included.
@@ -63,7 +75,7 @@ impl Target {
             None => (path, None),
         };
         let prefix = if prefix == "/" { String::new() } else { prefix.to_owned() };
-        Self { place: self.place.clone(), prefix, query }
+        Self { prefix, query, ..self.clone() }
     }
 
     /// Where to connect to.
@@ -72,14 +84,8 @@ impl Target {
     }
 
     /// The value of `Host`: the port is left out when it is the scheme's own; `localhost` for a Unix socket.
-    pub fn authority(&self) -> String {
-        match &self.place {
-            Place::Unix(_) => "localhost".to_owned(),
-            Place::Tcp { tls, host, port } => {
-                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-                if *port == default_port(*tls) { host } else { format!("{host}:{port}") }
-            }
-        }
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// The path and query of a request for `wire_path` here: the target's own path is a prefix, and a request
@@ -92,7 +98,7 @@ impl Target {
         let path = if path == "/" && !self.prefix.is_empty() { "" } else { path };
         let prefix =
             if path.starts_with('/') { self.prefix.trim_end_matches('/') } else { self.prefix.as_str() };
-        let mut joined = format!("{prefix}{path}");
+        let mut joined = [prefix, path].concat();
         let queries = self.query.as_deref().into_iter().chain(query);
         for (mark, query) in ["?", "&"].into_iter().zip(queries) {
             joined.push_str(mark);
@@ -103,14 +109,17 @@ impl Target {
 
     /// The whole URL of a request for `wire_path` here; `unix:/path/to.sock:/path` for a Unix socket.
     pub fn url_for(&self, wire_path: &str) -> String {
-        let path = self.path_for(wire_path);
-        match &self.place {
-            Place::Unix(socket) => format!("unix:{}:{path}", socket.display()),
-            Place::Tcp { tls, .. } => {
-                let scheme = if *tls { "https" } else { "http" };
-                format!("{scheme}://{}{path}", self.authority())
-            }
-        }
+        self.url_of(&self.path_for(wire_path))
+    }
+
+    /// The whole URL of a path that [`path_for`](Self::path_for) gave.
+    pub fn url_of(&self, path: &str) -> String {
+        let (scheme, socket) = match &self.place {
+            Place::Unix(socket) => return format!("unix:{}:{path}", socket.display()),
+            Place::Tcp { tls: true, .. } => ("https://", &self.authority),
+            Place::Tcp { tls: false, .. } => ("http://", &self.authority),
+        };
+        [scheme, socket, path].concat()
     }
 }
 
@@ -158,7 +167,7 @@ impl FromStr for Target {
         let (host, port) = split_authority(authority).map_err(bad)?;
         let (prefix, query) = split_path(path).map_err(bad)?;
         let port = port.unwrap_or(default_port(tls));
-        Ok(Self { place: Place::Tcp { tls, host, port }, prefix, query })
+        Ok(Self::at(Place::Tcp { tls, host, port }, prefix, query))
     }
 }
 
@@ -172,7 +181,7 @@ fn unix(text: &str) -> Result<Target, &'static str> {
         return Err("behind the socket and a colon comes a path that starts with `/`");
     }
     let (prefix, query) = split_path(path)?;
-    Ok(Target { place: Place::Unix(PathBuf::from(socket)), prefix, query })
+    Ok(Target::at(Place::Unix(PathBuf::from(socket)), prefix, query))
 }
 
 /// The prefix and the query of a target's path.

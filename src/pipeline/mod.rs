@@ -6,7 +6,6 @@ mod retry;
 
 use std::sync::Arc;
 
-use http::Extensions;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,7 +13,7 @@ use tokio_util::task::TaskTracker;
 pub use self::hold::Hold;
 pub use self::presence::Presence;
 use crate::bus::Bus;
-use crate::forward::{Forward, Handed, Rest};
+use crate::forward::{Forward, Handed, Rest, WireAnswer};
 use crate::model::{
     Attempt, Delivery, FailureKind, Incoming, NotForwarded, Origin, Outcome, Target, Then, Trouble, Update,
 };
@@ -64,8 +63,8 @@ pub struct Parts {
 pub struct Delivered {
     /// The delivery with this attempt.
     pub delivery: Arc<Delivery>,
-    /// What the wire said beyond status, headers and body.
-    pub extensions: Extensions,
+    /// What the wire said beyond the outcome.
+    pub wire: WireAnswer,
     /// The rest of an answer that is longer than what is kept.
     pub rest: Option<Rest>,
     /// Resolves when the outcome is on disk as well.
@@ -118,7 +117,8 @@ impl Pipeline {
     pub async fn deliver(&self, incoming: Incoming, target: Target) -> Result<Delivered, StoreError> {
         let (ready, wait) = oneshot::channel();
         let this = self.clone();
-        self.tasks.spawn(async move { this.run(incoming, target, ready).await });
+        // In a box: a task moves what it runs, and this is large.
+        self.tasks.spawn(Box::pin(this.run(incoming, target, ready)));
         wait.await.unwrap_or_else(|_ended| Err(self.store.closed()))
     }
 
@@ -172,7 +172,7 @@ impl Pipeline {
         handed: Handed,
         ready: Ready,
     ) {
-        let Handed { url, started_at, duration, outcome, extensions, rest } = handed;
+        let Handed { url, started_at, duration, outcome, wire, rest } = handed;
         self.presence.note(&target, &outcome);
         let attempt = Arc::new(Attempt { number: 1, target: url, started_at, duration, outcome });
         let to_hold = self.hold.as_ref().filter(|_| is_away(&attempt.outcome));
@@ -180,7 +180,7 @@ impl Pipeline {
         let delivery = Delivery { attempts: vec![Attempt::clone(&attempt)], held, ..(*recorded).clone() };
         let delivery = Arc::new(delivery);
         let (settle, settled) = oneshot::channel();
-        let delivered = Delivered { delivery: Arc::clone(&delivery), extensions, rest, settled };
+        let delivered = Delivered { delivery: Arc::clone(&delivery), wire, rest, settled };
         if let Some(hold) = to_hold {
             let waiting = Waiting::For(target.clone());
             match self.store.record_attempt(delivery.number, attempt, waiting).await {
@@ -304,12 +304,7 @@ impl Delivered {
     fn waiting(delivery: Arc<Delivery>) -> Self {
         // It is settled as far as it can be.
         let (_, settled) = oneshot::channel();
-        Self { delivery, extensions: Extensions::new(), rest: None, settled }
-    }
-
-    /// What came of handing it over.
-    pub fn outcome(&self) -> Option<&Outcome> {
-        self.delivery.last_attempt().map(|attempt| &attempt.outcome)
+        Self { delivery, wire: WireAnswer::default(), rest: None, settled }
     }
 }
 

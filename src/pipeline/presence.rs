@@ -79,10 +79,14 @@ impl Presence {
     }
 
     fn came_back(&self, target: &Target) {
-        if self.down().remove(target.place()) {
-            self.0.bus.publish(Update::TargetUp(Arc::new(target.clone())));
-            self.0.came_back.send_replace(());
+        let mut down = self.down();
+        // Nearly always nobody is down, and this is asked with every answer.
+        if down.is_empty() || !down.remove(target.place()) {
+            return;
         }
+        drop(down);
+        self.0.bus.publish(Update::TargetUp(Arc::new(target.clone())));
+        self.0.came_back.send_replace(());
     }
 
     async fn look_until_back(&self, target: &Target) {

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use memchr::memchr_iter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::model::Headers;
@@ -40,12 +41,18 @@ impl WireHeads {
     /// The head of the next request, when its fields are the ones that hyper parsed.
     pub fn take_matching(&self, parsed: &HeaderMap) -> Option<Head> {
         let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-        let same = next.headers.len() == parsed.len()
-            && next.headers.iter().all(|(name, value)| {
-                let mut values =
-                    std::str::from_utf8(name).map(|name| parsed.get_all(name)).into_iter().flatten();
-                values.any(|parsed| parsed.as_bytes() == value)
+        // Fields whose names do not repeat, which is nearly all requests, are in the same order.
+        let in_order =
+            next.headers.iter().zip(parsed).all(|((name, value), (n, v))| {
+                name.eq_ignore_ascii_case(n.as_ref()) && value == v.as_bytes()
             });
+        let same = next.headers.len() == parsed.len()
+            && (in_order
+                || next.headers.iter().all(|(name, value)| {
+                    let mut values =
+                        std::str::from_utf8(name).map(|name| parsed.get_all(name)).into_iter().flatten();
+                    values.any(|parsed| parsed.as_bytes() == value)
+                }));
         same.then_some(next)
     }
 
@@ -103,6 +110,15 @@ struct Line {
     in_extension: bool,
 }
 
+impl Line {
+    /// Takes in some of a line, of which only line ends do not count.
+    fn read(&mut self, bytes: &[u8]) {
+        let length = bytes.iter().filter(|byte| **byte != b'\r').count();
+        self.length += length;
+        self.started |= length > 0;
+    }
+}
+
 impl Follower {
     fn follow(&mut self, mut bytes: &[u8], heads: &WireHeads) {
         while !bytes.is_empty() {
@@ -127,22 +143,19 @@ impl Follower {
 
     /// Reads up to the empty line that ends the head; empty lines before it are passed over, as by every server.
     fn read_head(&mut self, bytes: &[u8], heads: &WireHeads) -> usize {
-        for (index, byte) in bytes.iter().enumerate() {
-            match byte {
-                b'\n' if self.line.length == 0 && self.line.started => {
-                    self.head.extend_from_slice(&bytes[..=index]);
-                    self.line = Line::default();
-                    self.state = finish_head(&self.head.split().freeze(), heads);
-                    return index + 1;
-                }
-                b'\n' => self.line.length = 0,
-                b'\r' => {}
-                _ => {
-                    self.line.length += 1;
-                    self.line.started = true;
-                }
+        let mut start = 0;
+        for end in memchr_iter(b'\n', bytes) {
+            self.line.read(&bytes[start..end]);
+            start = end + 1;
+            if self.line.length == 0 && self.line.started {
+                self.head.extend_from_slice(&bytes[..start]);
+                self.line = Line::default();
+                self.state = finish_head(&self.head.split().freeze(), heads);
+                return start;
             }
+            self.line.length = 0;
         }
+        self.line.read(&bytes[start..]);
         self.head.extend_from_slice(bytes);
         if self.head.len() > LONGEST_HEAD {
             self.state = State::Blind;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Frame, Incoming as WireBody};
@@ -17,7 +17,7 @@ use super::provenance::{DELIVERY, Provenance};
 use super::routing::{Router, Taken};
 use crate::bus::Bus;
 use crate::contract::{WireNames, recognise};
-use crate::forward::Rest;
+use crate::forward::{Rest, WireAnswer};
 use crate::model::{
     Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Request,
     Secret, Trouble, Update, Verdict,
@@ -249,26 +249,23 @@ fn relay(id: &DeliveryId, delivered: Delivered) -> Response<Body> {
     if delivered.delivery.held {
         return held(id);
     }
-    match delivered.outcome().cloned() {
-        Some(Outcome::Answered(answer)) => pass_on(id, answer, delivered),
-        Some(Outcome::Failed(failure)) => undelivered(id, &failure),
+    match delivered.delivery.last_attempt().map(|attempt| &attempt.outcome) {
+        Some(Outcome::Answered(answer)) => pass_on(id, answer, delivered.wire, delivered.rest),
+        Some(Outcome::Failed(failure)) => undelivered(id, failure),
         None => held(id),
     }
 }
 
-fn pass_on(id: &DeliveryId, answer: Answer, delivered: Delivered) -> Response<Body> {
-    let body = match delivered.rest {
-        None => Full::new(answer.body).map_err(|never| match never {}).boxed(),
-        Some(rest) => Behind { first: answer.body, rest }.boxed(),
+fn pass_on(id: &DeliveryId, answer: &Answer, wire: WireAnswer, rest: Option<Rest>) -> Response<Body> {
+    let first = answer.body.clone();
+    let body = match rest {
+        None => Full::new(first).map_err(|never| match never {}).boxed(),
+        Some(rest) => Behind { first, rest }.boxed(),
     };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    *response.extensions_mut() = delivered.extensions;
-    for (name, value) in answer.headers.iter() {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            response.headers_mut().append(name, value);
-        }
-    }
+    *response.extensions_mut() = wire.extensions;
+    *response.headers_mut() = wire.headers;
     name_delivery(&mut response, id);
     response
 }

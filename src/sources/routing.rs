@@ -85,9 +85,9 @@ mod tests {
             default: Some("3".parse().unwrap()),
         };
         let port = |name: &str| routes.target(Some(&name.parse().unwrap())).map(Target::authority);
-        assert_eq!(port("meeting.failed"), Ok("localhost:1".to_owned()));
-        assert_eq!(port("meeting.started"), Ok("localhost:2".to_owned()));
-        assert_eq!(port("event.added"), Ok("localhost:3".to_owned()));
+        assert_eq!(port("meeting.failed"), Ok("localhost:1"));
+        assert_eq!(port("meeting.started"), Ok("localhost:2"));
+        assert_eq!(port("event.added"), Ok("localhost:3"));
         assert_eq!(port("calendar.synced"), Err(NotForwarded::Filtered));
         let disabled = Routes { special: vec![("event.*".parse().unwrap(), None)], ..Routes::default() };
         let why = |name: &str| disabled.target(Some(&name.parse().unwrap())).err();

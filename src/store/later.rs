@@ -17,13 +17,13 @@ pub(super) struct Later(Arc<Mutex<Vec<(Job, Reply)>>>);
 
 impl Later {
     /// Puts a job off, or gives it back when there are too many.
-    pub(super) fn put_off(&self, job: Job, reply: Reply) -> Result<(), (Job, Reply)> {
+    pub(super) fn put_off(&self, job: Job, reply: Reply) -> Option<(Job, Reply)> {
         let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if jobs.len() >= MOST {
-            return Err((job, reply));
+            return Some((job, reply));
         }
         jobs.push((job, reply));
-        Ok(())
+        None
     }
 
     /// Everything that was put off.

@@ -103,11 +103,11 @@ impl Store {
         let (reply, mut wait) = self.outbox.wait();
         let job = Job::Attempt(delivery, attempt, Waiting::AsBefore);
         let unsent = match self.later.put_off(job, reply) {
-            Ok(()) => match timeout(MOMENT, wait.outcome()).await {
+            None => match timeout(MOMENT, wait.outcome()).await {
                 Ok(outcome) => return self.outcome(outcome).map(drop),
                 Err(_elapsed) => Command::Flush,
             },
-            Err((job, reply)) => Command::Write(job, reply),
+            Some((job, reply)) => Command::Write(job, reply),
         };
         self.queue.send(unsent).await.map_err(|_unsent| self.closed())?;
         self.outcome(wait.outcome().await).map(drop)
