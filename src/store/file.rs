@@ -21,9 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait between two tries at what SQLite itself does not wait for.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The size of a page in a new file, in bytes. Twice the usual: bodies of 1 MiB were measured to cost a third less to
-/// write, small ones the same.
-const PAGE: i64 = 8192;
+/// The size of a page in a new file, in bytes: a transaction of few rows touches few pages, each of which is written as
+/// a whole, twice.
+const PAGE: i64 = 4096;
 
 /// The size above which the write-ahead log is cut when it starts over, in bytes.
 ///

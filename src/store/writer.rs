@@ -25,8 +25,8 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// How long nothing must have come before the log is copied back into the file.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// From how many pages of log on it is copied back even while more is coming: 16 MiB.
-const LONG_LOG_PAGES: i64 = 2048;
+/// From how many pages of log on it is copied back even while more is coming: 16 MiB in a new file.
+const LONG_LOG_PAGES: i64 = 4096;
 
 /// Something to write.
 #[derive(Debug)]
