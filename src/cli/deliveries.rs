@@ -124,6 +124,11 @@ fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {
     tell_headers(&request.headers, session)?;
     output.data("")?;
     tell_body(&request.body, session)?;
+    if !request.trailers.is_empty() {
+        output.data("")?;
+        output.data(&paint.faint("trailers, which are not forwarded"))?;
+        tell_headers(&request.trailers, session)?;
+    }
     for attempt in &delivery.attempts {
         output.data("")?;
         let target = Printable::text(&attempt.target);

@@ -160,6 +160,8 @@ pub struct Request {
     pub headers: Headers,
     /// The body.
     pub body: Bytes,
+    /// The fields behind a body that came in chunks. They are never taken for headers, and never forwarded.
+    pub trailers: Headers,
 }
 
 /// A recorded delivery with its attempts, oldest first, without bodies and headers.

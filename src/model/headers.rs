@@ -113,6 +113,22 @@ impl Headers {
         block.freeze()
     }
 
+    /// Headers and, if there are any, trailers behind an empty line.
+    pub fn to_block_with(&self, trailers: &Self) -> Bytes {
+        let (block, behind) = (self.to_block(), trailers.to_block());
+        if behind.is_empty() { block } else { [&block[..], b"\r\n", &behind[..]].concat().into() }
+    }
+
+    /// Reads what [`to_block_with`](Self::to_block_with) wrote: headers and trailers.
+    pub fn from_block_with(block: &Bytes) -> (Self, Self) {
+        let empty_line = match block.strip_prefix(b"\r\n") {
+            Some(_) => Some((0, 2)),
+            None => block.windows(4).position(|four| four == b"\r\n\r\n").map(|at| (at + 2, at + 4)),
+        };
+        let (end, behind) = empty_line.unwrap_or((block.len(), block.len()));
+        (Self::from_block(&block.slice(..end)), Self::from_block(&block.slice(behind..)))
+    }
+
     /// Reads what [`to_block`](Self::to_block) wrote; lines that are not fields are passed over.
     pub fn from_block(block: &Bytes) -> Self {
         let mut headers = Self::new();
@@ -174,13 +190,18 @@ mod tests {
         assert_eq!(headers, [("Host", "a"), ("A", "1"), ("a", "2")].into_iter().collect());
     }
 
+    fn any_headers() -> impl Strategy<Value = Headers> {
+        let field = ("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", "[^\r\n]{0,20}");
+        proptest::collection::vec(field, 0..12)
+            .prop_map(|fields| fields.into_iter().map(|(name, value)| (name, value.into_bytes())).collect())
+    }
+
     proptest! {
         #[test]
-        fn a_block_reads_back_as_written(
-            fields in proptest::collection::vec(("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", "[^\r\n]{0,20}"), 0..12)
-        ) {
-            let headers: Headers = fields.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
-            prop_assert_eq!(Headers::from_block(&headers.to_block()), headers);
+        fn a_block_reads_back_as_written(headers in any_headers(), trailers in any_headers()) {
+            prop_assert_eq!(&Headers::from_block(&headers.to_block()), &headers);
+            let block = headers.to_block_with(&trailers);
+            prop_assert_eq!(Headers::from_block_with(&block), (headers, trailers));
         }
     }
 }

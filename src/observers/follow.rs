@@ -192,6 +192,7 @@ mod tests {
                 path: path.to_owned(),
                 headers: Headers::new(),
                 body: Bytes::new(),
+                trailers: Headers::new(),
             },
         })
     }

@@ -325,6 +325,7 @@ mod tests {
             path: "/".to_owned(),
             headers: Headers::new(),
             body: Bytes::new(),
+            trailers: Headers::new(),
         };
         let incoming = Incoming {
             id: DeliveryId::new(&clock),

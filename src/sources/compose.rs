@@ -54,7 +54,7 @@ pub fn request(signing: &Signing, stamp: &Stamp, body: Bytes) -> Result<Request,
         }
     }
     let method = sender::methods(signing.contract)[0].to_owned();
-    Ok(Request { method, path: "/".to_owned(), headers, body })
+    Ok(Request { method, path: "/".to_owned(), headers, body, trailers: Headers::new() })
 }
 
 /// A recorded request again, with fresh authentication for its body: each field stands where the old one did, under the

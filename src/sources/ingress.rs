@@ -19,8 +19,8 @@ use crate::bus::Bus;
 use crate::contract::{WireNames, recognise};
 use crate::forward::{Rest, WireAnswer};
 use crate::model::{
-    Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Request,
-    Secret, Trouble, Update, Verdict,
+    Answer, Clock, DeliveryId, Failure, FailureKind, Headers, Incoming, NotForwarded, Origin, Outcome,
+    Request, Secret, Trouble, Update, Verdict,
 };
 use crate::pipeline::Delivered;
 use crate::serve::{Arrived, Body};
@@ -82,6 +82,7 @@ enum Refusal {
 /// A body, as far as it came.
 struct ReadBody {
     bytes: Bytes,
+    trailers: Headers,
     is_complete: bool,
 }
 
@@ -116,7 +117,7 @@ impl Parts {
             read => read?,
         };
         let not_forwarded = (!body.is_complete).then_some(NotForwarded::Incomplete);
-        let body = body.bytes;
+        let ReadBody { bytes: body, trailers, .. } = body;
         headers.drop_hop_by_hop();
         let provenance = Provenance::take(&self.settings.token, &mut headers);
         let ours = provenance.is_some();
@@ -136,8 +137,13 @@ impl Parts {
                 claim.verify(&self.settings.keys)
             }
         };
-        let request =
-            Request { method: parts.method.to_string(), path: wire_path(&parts.uri), headers, body };
+        let request = Request {
+            method: parts.method.to_string(),
+            path: wire_path(&parts.uri),
+            headers,
+            body,
+            trailers,
+        };
         Ok((Incoming { id, received_at, origin, replay_of, kind, signature, not_forwarded, request }, ours))
     }
 
@@ -205,13 +211,19 @@ async fn read_body(body: &mut WireBody, limit: usize) -> Result<ReadBody, Refusa
     }
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();
-    let mut is_complete = true;
+    let (mut trailers, mut is_complete) = (Headers::new(), true);
     while let Some(frame) = timeout(BODY_SILENCE, body.frame()).await.map_err(|_elapsed| Refusal::TooSlow)? {
         let Ok(frame) = frame else {
             is_complete = false;
             break;
         };
-        let Ok(data) = frame.into_data() else { continue };
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().as_ref().map(Headers::from).unwrap_or_default();
+                continue;
+            }
+        };
         if whole.len() + first.len() + data.len() > limit {
             return Err(Refusal::TooLarge);
         }
@@ -227,7 +239,7 @@ async fn read_body(body: &mut WireBody, limit: usize) -> Result<ReadBody, Refusa
         whole.extend_from_slice(&data);
     }
     let bytes = if whole.is_empty() { first } else { whole.freeze() };
-    Ok(ReadBody { bytes, is_complete })
+    Ok(ReadBody { bytes, trailers, is_complete })
 }
 
 /// Reads on for a while, so that a sender that writes its whole body first is not cut off in the middle of it and

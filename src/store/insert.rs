@@ -51,7 +51,7 @@ impl<'c> Inserts<'c> {
             incoming.not_forwarded.map(NotForwarded::as_str),
             request.method,
             request.path,
-            &contract::mask(&request.headers).to_block()[..],
+            &contract::mask(&request.headers).to_block_with(&contract::mask(&request.trailers))[..],
             &request.body[..],
         ])?;
         Ok(self.connection.last_insert_rowid())

@@ -343,6 +343,7 @@ mod tests {
                     path: "/".to_owned(),
                     headers: Headers::new(),
                     body: body.clone(),
+                    trailers: Headers::new(),
                 },
             },
             attempts: vec![Attempt {

@@ -54,12 +54,9 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
 
 /// The request of a row that has `method`, `path`, `headers` and `body`.
 pub(super) fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
-    Ok(Request {
-        method: row.get("method")?,
-        path: row.get("path")?,
-        headers: headers(row)?,
-        body: bytes(row, "body")?,
-    })
+    let (headers, trailers) = Headers::from_block_with(&bytes(row, "headers")?);
+    let (method, path) = (row.get("method")?, row.get("path")?);
+    Ok(Request { method, path, headers, body: bytes(row, "body")?, trailers })
 }
 
 /// The attempt of a row of [`select::ATTEMPT`](super::select::ATTEMPT), with `headers` and `body`.

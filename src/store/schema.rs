@@ -12,7 +12,8 @@ use super::StoreError;
 /// step as well, an empty one: older programs take an unknown name for damage.
 pub(super) const MIGRATIONS: &[&str] = &[FIRST, ATTEMPTS_BY_KEY];
 
-/// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked.
+/// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked, and
+/// trailers stand behind an empty line of it.
 ///
 /// A body comes last in its row, so that reading the rest never follows the chain of pages that holds it.
 ///

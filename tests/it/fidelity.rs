@@ -739,6 +739,44 @@ fn a_targets_path_is_a_prefix_and_its_host_is_final() {
 }
 
 #[test]
+fn trailers_are_recorded_and_neither_taken_for_headers_nor_forwarded() {
+    let (world, handler) = (World::new(), Handler::start());
+    let listening = world.listen(&["-f", &handler.target()]);
+    let answer = Sender::connect(&listening.address()).ask(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nX-A: 1\r\n\r\n\
+         2\r\n{}\r\n0\r\nX-Sum: \u{2713}\r\nContent-Length: 999\r\nHost: evil\r\nCookie: canary\r\nX-Sum: 2\r\n\r\n",
+    );
+    assert_eq!(answer.status_line(), "HTTP/1.1 200 Whatever");
+    let seen = handler.next();
+    assert_eq!((seen.body_text(), seen.header("x-sum")), ("{}", None), "{seen:?}");
+    assert_eq!(seen.header("host"), Some(handler.target().as_bytes()));
+    assert_eq!(seen.header("content-length"), Some(&b"2"[..]));
+    assert!(handler.drain().is_empty());
+
+    let id = answer.delivery();
+    let record = world.run(&["deliveries", "show", &id, "--json"]).objects().remove(0);
+    let trailers = serde_json::json!([
+        ["x-sum", "\u{2713}"],
+        ["x-sum", "2"],
+        ["content-length", "999"],
+        ["host", "evil"],
+        ["cookie", "[masked]"]
+    ]);
+    assert_eq!(record["trailers"], trailers);
+    assert_eq!(record["headers"], serde_json::json!([["Host", "a"], ["X-A", "1"]]));
+    let shown = world.run(&["deliveries", "show", &id]).text();
+    assert!(shown.contains("{}\n\ntrailers, which are not forwarded\nx-sum: \u{2713}\n"), "{shown}");
+    assert_eq!(world.run(&["deliveries", "list", "--search", "\u{2713}", "--json"]).objects().len(), 1);
+
+    let exported = world.run(&["deliveries", "export"]).stdout;
+    let other = World::new();
+    assert_eq!(other.run_with_input(&["deliveries", "import", "-"], &exported).code(), 0);
+    assert_eq!(other.run(&["deliveries", "show", &id, "--json"]).objects()[0]["trailers"], trailers);
+    assert_eq!(world.run(&["replay", "1", "--raw"]).code(), 0);
+    assert_eq!(handler.next().header("x-sum"), None, "nor are they sent again");
+}
+
+#[test]
 fn a_body_over_the_limit_is_refused_and_listen_lives_on() {
     let (world, handler) = (World::new(), Handler::start());
     let mut listening = world.listen(&["-f", &handler.target(), "--max-body", "1000"]);

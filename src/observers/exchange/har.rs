@@ -85,6 +85,9 @@ fn request_object(request: &Request, url: &str) -> Value {
         "headersSize": -1,
         "bodySize": request.body.len(),
     });
+    if !request.trailers.is_empty() {
+        object["_trailers"] = headers(&request.trailers);
+    }
     if !request.body.is_empty() {
         let mut data = content(&request.headers, &request.body);
         if let Some(encoding) = data.remove("encoding") {

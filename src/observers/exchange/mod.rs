@@ -18,6 +18,9 @@ pub fn whole(recorded: &Recorded) -> serde_json::Result<Value> {
     let mut object = serde_json::to_value(delivery)?;
     object["headers"] = headers(&request.headers);
     add_bytes(&mut object, &request.body);
+    if !request.trailers.is_empty() {
+        object["trailers"] = headers(&request.trailers);
+    }
     for (attempt, shape) in
         delivery.attempts.iter().zip(object["attempts"].as_array_mut().into_iter().flatten())
     {
@@ -50,6 +53,7 @@ pub fn redacted(mut recorded: Recorded) -> Recorded {
     delivery.path = redact::text(&delivery.path);
     request.path = redact::text(&request.path);
     request.headers = redact::headers(&request.headers);
+    request.trailers = redact::headers(&request.trailers);
     request.body = redact::body(&request.body);
     delivery.body_bytes = request.body.len() as u64;
     for attempt in &mut delivery.attempts {

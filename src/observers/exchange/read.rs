@@ -32,6 +32,8 @@ struct Line {
     headers: Vec<(String, FieldValue)>,
     body: Option<String>,
     body_b64: Option<String>,
+    #[serde(default)]
+    trailers: Vec<(String, FieldValue)>,
     attempts: Vec<AttemptShape>,
 }
 
@@ -98,6 +100,7 @@ pub fn read(line: &[u8]) -> Result<(Incoming, Vec<Attempt>), String> {
             path: path(line.path)?,
             headers: headers(line.headers)?,
             body: body(line.body, line.body_b64)?,
+            trailers: headers(line.trailers)?,
         },
     };
     Ok((incoming, attempts))

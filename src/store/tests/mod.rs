@@ -43,6 +43,7 @@ fn incoming(clock: &Clock) -> Incoming {
             path: "/hook".to_owned(),
             headers: Headers::new(),
             body: Bytes::from_static(b"{}"),
+            trailers: Headers::new(),
         },
     }
 }
