@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::conformance::Refusal;
-use self::wire_heads::{Head, MOST_FIELDS, Watched};
+use self::wire_heads::{MOST_FIELDS, Watched};
 use crate::model::Headers;
 
 /// The body of an answer: whole, or passed on as it comes.
@@ -134,9 +134,7 @@ where
     let asks = Arc::clone(&has_asked);
     let service = service_fn(move |request: Request<Incoming>| {
         asks.store(true, Ordering::Relaxed);
-        let written = heads.take_matching(request.headers());
-        let head = written
-            .unwrap_or_else(|| Head { headers: Headers::from(request.headers()), has_bare_line_feed: false });
+        let head = heads.take(request.headers());
         let checked = conformance::check(request.version(), request.method(), request.uri(), &head);
         let answer = checked.map(|()| service(Arrived { request, headers: head.headers }));
         async move {

@@ -3,7 +3,7 @@
 //! hyper parses requests into a map, which groups repeated headers and forgets the case of their names. A proxy that
 //! promises to change nothing needs the original. This stream lies beneath hyper, follows the framing of the
 //! requests, and hands over the header fields of each in turn. Should it ever disagree with hyper about what a
-//! request is, [`WireHeads::take_matching`] notices, and hyper is believed.
+//! request is, [`WireHeads::take`] notices, and hyper is believed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use http::header::TRANSFER_ENCODING;
 use memchr::memchr_iter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -38,27 +39,36 @@ pub struct Head {
 pub struct WireHeads(Arc<Mutex<VecDeque<Head>>>);
 
 impl WireHeads {
-    /// The head of the next request, when its fields are the ones that hyper parsed.
-    pub fn take_matching(&self, parsed: &HeaderMap) -> Option<Head> {
-        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-        // Fields whose names do not repeat, which is nearly all requests, are in the same order.
-        let in_order =
-            next.headers.iter().zip(parsed).all(|((name, value), (n, v))| {
-                name.eq_ignore_ascii_case(n.as_ref()) && value == v.as_bytes()
-            });
-        let same = next.headers.len() == parsed.len()
-            && (in_order
-                || next.headers.iter().all(|(name, value)| {
-                    let mut values =
-                        std::str::from_utf8(name).map(|name| parsed.get_all(name)).into_iter().flatten();
-                    values.any(|parsed| parsed.as_bytes() == value)
-                }));
-        same.then_some(next)
+    /// The head of the next request: its fields as they were written when those are what hyper parsed, else hyper's.
+    pub fn take(&self, parsed: &HeaderMap) -> Head {
+        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or_default();
+        if is_same(&next.headers, parsed) { next } else { Head { headers: Headers::from(parsed), ..next } }
     }
 
     fn push(&self, head: Head) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(head);
     }
+}
+
+/// Whether hyper parsed the fields that were written.
+fn is_same(written: &Headers, parsed: &HeaderMap) -> bool {
+    // Fields whose names do not repeat, which is nearly all requests, are in the same order.
+    let in_order = written
+        .iter()
+        .zip(parsed)
+        .all(|((name, value), (n, v))| name.eq_ignore_ascii_case(n.as_ref()) && value == v.as_bytes());
+    if in_order && written.len() == parsed.len() {
+        return true;
+    }
+    // Of a length beside a transfer coding hyper removes the length; that there was one must not go unseen.
+    let has_coding = parsed.contains_key(TRANSFER_ENCODING);
+    let counts = |name: &[u8]| !has_coding || !name.eq_ignore_ascii_case(b"content-length");
+    let written = || written.iter().filter(|(name, _)| counts(name));
+    written().count() == parsed.iter().filter(|(name, _)| counts(name.as_ref())).count()
+        && written().all(|(name, value)| {
+            let mut values = std::str::from_utf8(name).map(|name| parsed.get_all(name)).into_iter().flatten();
+            values.any(|parsed| parsed.as_bytes() == value)
+        })
 }
 
 /// A stream that is watched while it is read.

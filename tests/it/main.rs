@@ -15,10 +15,12 @@
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
 //! | `watching` | fixtures that fire when they are saved |
+//! | `wire` | senders that write what HTTP does not allow, or what can be read in two ways |
 //! | `scripts` | expectations, routes, endpoints, settings from files |
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it counted")]
 
+mod assurance;
 mod authentication;
 mod away;
 mod canonical;
@@ -34,4 +36,5 @@ mod scripts;
 mod signals;
 mod tidy;
 mod watching;
+mod wire;
 mod world;

@@ -88,6 +88,14 @@ impl World {
     pub fn listen(&self, arguments: &[&str]) -> Listening {
         Listening::start(&mut self.command(&[&["listen", "--json", "--port", "0"], arguments].concat()))
     }
+
+    /// Like [`listen`](Self::listen); what it says on standard error goes to a file.
+    pub fn listen_with_log(&self, arguments: &[&str]) -> (Listening, PathBuf) {
+        let mut command = self.command(&[&["listen", "--json", "--port", "0"], arguments].concat());
+        let log = self.write("listen.log", "");
+        command.stderr(std::fs::File::create(&log).unwrap());
+        (Listening::start_as_it_is(&mut command), log)
+    }
 }
 
 impl Done {
@@ -124,7 +132,11 @@ pub struct Listening {
 impl Listening {
     /// Starts a `listen --json` that was made by [`World::command`].
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        Self::start_as_it_is(command.stderr(Stdio::inherit()))
+    }
+
+    fn start_as_it_is(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let ready = next_object(&mut stdout).expect("listen says that it is ready");
         assert_eq!(ready["type"], "ready", "{ready}");
