@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 use tokio::net::TcpSocket;
 
+use crate::assurance::{report, tier};
 use crate::handler::{Handler, answer};
 use crate::world::{Background, Listening, World};
 
@@ -69,19 +70,19 @@ fn send(listening: &Listening, number: usize) -> u16 {
 
 #[test]
 fn what_comes_while_the_handler_is_away_is_held_and_goes_on_in_order_even_after_a_restart() {
-    const COUNT: usize = 60;
+    let count = tier(60, 999);
     let (world, port) = (World::new(), Port::take());
     let hold = ["--forward", &port.target(), "--hold", "--verify", "off"].map(str::to_owned);
     let hold: Vec<&str> = hold.iter().map(String::as_str).collect();
     let mut listening = world.listen(&hold);
     let mut got = Vec::new();
     let mut handler = port.start();
-    for number in 0..COUNT / 3 {
+    for number in 0..count / 3 {
         assert_eq!(send(&listening, number), 200);
         got.push(next_line(&mut handler));
     }
     drop(handler);
-    for number in COUNT / 3..COUNT / 2 {
+    for number in count / 3..count / 2 {
         assert_eq!(send(&listening, number), 202, "the sender need not try again");
     }
     assert_eq!(listening.next("target_down")["target"], format!("http://{}/", port.target()));
@@ -91,25 +92,25 @@ fn what_comes_while_the_handler_is_away_is_held_and_goes_on_in_order_even_after_
     assert_eq!(status.code(), Some(130));
 
     let mut listening = world.listen(&hold);
-    for number in COUNT / 2..2 * COUNT / 3 {
+    for number in count / 2..2 * count / 3 {
         assert_eq!(send(&listening, number), 202);
     }
     let mut handler = port.start();
-    for _ in COUNT / 3..2 * COUNT / 3 {
+    for _ in count / 3..2 * count / 3 {
         got.push(next_line(&mut handler));
     }
     listening.next("target_up");
     // They may come while the last that were held are still on their way.
-    for number in 2 * COUNT / 3..COUNT {
+    for number in 2 * count / 3..count {
         assert!([200, 202].contains(&send(&listening, number)));
         got.push(next_line(&mut handler));
     }
     let numbers: Vec<u64> =
         got.iter().map(|body| serde_json::from_str::<Value>(body).unwrap()["n"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (0..COUNT as u64).collect::<Vec<_>>());
-    let waiting = world.run(&["deliveries", "list", "--json", "--limit", "1000"]).objects();
+    assert_eq!(numbers, (0..count as u64).collect::<Vec<_>>());
+    let waiting = world.run(&["deliveries", "list", "--json", "--limit", "10000"]).objects();
     assert!(waiting.iter().all(|delivery| delivery.get("held").is_none()), "nothing waits any more");
-    println!("inputs={COUNT} violations=0");
+    report("D9", count, 0);
 }
 
 #[test]

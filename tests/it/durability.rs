@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use crate::assurance::{Random, report, skipped, tier};
 use crate::handler::{self, Handler};
 use crate::world::{Listening, World};
 
@@ -126,19 +127,6 @@ pub fn interrupt(listening: Listening) -> Vec<serde_json::Value> {
     rest
 }
 
-/// Numbers that look random and are the same in every run (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((x ^ (x >> 31)) % limit as u64).unwrap()
-    }
-}
-
 fn state(world: &World) -> PathBuf {
     world.folder().join(".mbaas-dev")
 }
@@ -188,11 +176,11 @@ impl Ledger {
 }
 
 #[test]
-fn whatever_was_answered_survives_twenty_kills() {
-    const KILLS: usize = 20;
+fn whatever_was_answered_survives_kills() {
+    let kills = tier(20, 200);
     let (world, handler, mut random) = (World::new(), Handler::start(), Random(SEED));
     let mut ledgers: Vec<Ledger> = (0..8).map(|_| Ledger::default()).collect();
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         let listening = world.listen(&["--forward", &handler.target()]);
         let address = listening.address();
         let (answered, answers) = mpsc::channel();
@@ -240,7 +228,8 @@ fn whatever_was_answered_survives_twenty_kills() {
         }
     }
     let again = letters.iter().filter(|letter| letter.tries > 1).count();
-    println!("kills={KILLS} sent_again={again} inputs={} violations={violations}", letters.len());
+    println!("{} deliveries over {kills} kills, {again} sent again", letters.len());
+    report("D1", kills, violations);
     assert_eq!(violations, 0);
     assert!(recorded.is_empty(), "{recorded:?} were never sent");
     assert!(letters.len() > 500 && again > 0, "the kills met no load");
@@ -258,12 +247,7 @@ impl Disk {
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(at));
         }
-        let line = format!("durability::{test}: mounting a tmpfs is not permitted");
-        println!("skipped: {line}");
-        if let Some(skips) = std::env::var_os("MBAAS_TEST_SKIPS") {
-            let mut file = fs::OpenOptions::new().append(true).create(true).open(skips).unwrap();
-            writeln!(file, "{line}").unwrap();
-        }
+        skipped(&format!("durability::{test}: mounting a tmpfs is not permitted"));
         None
     }
 
@@ -590,7 +574,7 @@ fn no_damage_to_the_record_makes_a_command_panic_or_say_nonsense() {
             fs::remove_file(database(&world).with_extension(suffix)).ok();
         }
     }
-    println!("inputs={INPUTS} refused={refused} violations={violations}");
+    report("D6", INPUTS, violations);
     assert_eq!(violations, 0);
     assert!(refused > INPUTS / 4);
 }
@@ -648,7 +632,7 @@ fn several_processes_record_at_once() {
     assert_eq!(of_origin["ingress"].len(), posted);
     assert!(of_origin["ingress"].is_disjoint(&numbers));
     assert!(posted > 0);
-    println!("inputs={} violations=0", listed.len());
+    report("D5", listed.len(), 0);
 }
 
 #[test]

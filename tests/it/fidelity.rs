@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::assurance::report;
 use crate::handler::{Handler, RawRequest, raw};
 use crate::world::World;
 
@@ -202,7 +203,7 @@ fn thousands_of_requests_arrive_as_they_were_sent() {
             }
         }
     }
-    println!("inputs={} violations={violations}", sent.len());
+    report("P5", sent.len(), violations);
     assert_eq!(violations, 0);
     assert!(sent.iter().any(|(case, _)| case.expected.body.len() == LARGEST_BODY));
 
@@ -623,13 +624,17 @@ fn answers_longer_than_what_is_kept_are_passed_on_whole() {
 #[test]
 fn answers_without_a_body_stay_as_they_are() {
     let head = "HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n";
-    for (request, status, length) in [
+    let cases = [
         (post("/", "{}"), "204 No Content", None),
         (post("/", "{}"), "304 Not Modified", None),
         (post("/", "{}"), "304 Not Modified", Some("1234")),
         (head.to_owned(), "200 OK", Some("1234")),
         (head.to_owned(), "404 Not Found", None),
-    ] {
+        (head.to_owned(), "302 Found", Some("1234")),
+        (head.to_owned(), "204 No Content", None),
+    ];
+    let count = cases.len();
+    for (request, status, length) in cases {
         let length_line = length.map(|length| format!("Content-Length: {length}\r\n")).unwrap_or_default();
         let (answer, attempt) =
             passed_on(&request, format!("HTTP/1.1 {status}\r\nETag: \"1\"\r\n{length_line}\r\n"));
@@ -640,6 +645,7 @@ fn answers_without_a_body_stay_as_they_are() {
         assert_eq!(answer.header("content-length"), length.map(str::as_bytes), "{status}");
         assert_eq!(attempt["body"], "");
     }
+    report("D15", count, 0);
 }
 
 #[test]
@@ -654,6 +660,7 @@ fn redirects_are_passed_on_and_never_followed() {
         assert_eq!(attempt["status"], status);
     }
     assert!(elsewhere.drain().is_empty());
+    report("D15", 5, 0);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::assurance::report;
 use crate::handler::nobody;
 use crate::world::{Listening, World};
 
@@ -248,6 +249,7 @@ fn the_sender_is_told_and_the_record_says_what_the_handler_did() {
         is_good(&address);
         listening.next("attempt");
     }
+    report("D11", behaviours().len(), 0);
     insta::with_settings!({ filters => [(r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]")] }, {
     insta::assert_snapshot!(table, @r"
     (nobody listens)             502 Bad Gateway      refused: nobody listens at 127.0.0.1:[PORT]
@@ -437,6 +439,7 @@ fn handlers_that_hang_do_not_delay_the_others() {
     }
     drop(release);
     assert!(stuck.into_iter().all(|stream| finish(stream).status == "200 OK"));
+    report("D10", GOOD_ONES, 0);
 }
 
 #[test]
@@ -538,6 +541,7 @@ fn an_endless_answer_is_streamed_without_filling_memory() {
     let statuses: Vec<Value> =
         (0..4).map(|_| listening.next("attempt")["attempt"]["status"].clone()).collect();
     assert_eq!(statuses, [200, 200, 200, 200]);
+    report("D12", 3, 0);
 }
 
 /// A line of /proc/PID/status, in KiB.

@@ -10,6 +10,7 @@ use std::thread;
 use mbaas_dev::model::Clock;
 use serde_json::Value;
 
+use crate::assurance::report;
 use crate::durability::{PATIENCE, Sender, interrupt, limit, post, run_to_end};
 use crate::handler::{Handler, Script};
 use crate::world::World;
@@ -367,7 +368,7 @@ fn a_command_whose_output_is_closed_ends_with_0_and_says_nothing() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{arguments:?}");
     }
-    println!("inputs={} violations=0", commands.len() * 2);
+    report("D24", commands.len() * 2, 0);
 }
 
 /// More deliveries than a pipe of 64 KiB holds and the broadcast remembers.
@@ -407,7 +408,7 @@ fn assert_each_is_shown_once(lines: &[Value], kinds: [&str; 2]) {
         let wrong: Vec<_> = once.keys().filter(|number| found.get(number) != Some(&1)).collect();
         assert!(found == once, "{kind}: {} of {MANY} are not shown once, {:?}", wrong.len(), wrong.first());
     }
-    println!("inputs={MANY} violations=0");
+    report("D24", MANY, 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::assurance::report;
 use super::super::handler::{Handler, Script, raw};
 use super::super::world::{Done, World};
 use super::{Terminal, assert_whole, exchange, request};
@@ -144,7 +145,7 @@ fn nothing_that_came_over_the_wire_writes_to_a_terminal_but_text() {
         .iter()
         .flat_map(|(name, output)| harm(output).into_iter().map(move |line| format!("{name}: {line}")))
         .collect();
-    println!("inputs={} outputs={} violations={}", sent, outputs.len(), violations.len());
+    report("S7", sent, violations.len());
     assert!(violations.is_empty(), "{}", violations[..violations.len().min(20)].join("\n"));
 }
 
@@ -157,7 +158,7 @@ fn a_curl_command_for_a_hostile_delivery_is_safe_to_show_and_to_paste() {
         let curl = world.run(&["deliveries", "show", &number, "--curl"]).stdout;
         violations.extend(harm(&curl).into_iter().map(|line| format!("#{number}: {line}")));
     }
-    println!("inputs={taken} violations={}", violations.len());
+    report("S7", taken, violations.len());
     assert!(violations.is_empty(), "{}", violations[..violations.len().min(20)].join("\n"));
 }
 
@@ -202,7 +203,7 @@ fn names_of_files_and_events_do_not_write_to_a_terminal_either() {
             violations.extend(harm(&done.stderr).into_iter().map(|line| format!("{arguments:?}: {line}")));
         }
     }
-    println!("inputs={inputs} violations={}", violations.len());
+    report("S7", inputs, violations.len());
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
@@ -244,7 +245,7 @@ fn what_stands_in_files_of_a_project_does_not_write_to_a_terminal() {
             violations.extend(harm(&output).into_iter().map(|line| format!("{arguments:?}: {line}")));
         }
     }
-    println!("inputs={inputs} violations={}", violations.len());
+    report("S7", inputs, violations.len());
     assert!(violations.is_empty(), "{}", violations[..violations.len().min(30)].join("\n"));
 }
 
