@@ -12,7 +12,7 @@ use super::selection::{FilterArgs, find, selector};
 use super::{Session, roads};
 use crate::json::Json;
 use crate::model::{Contract, Delivery, Headers, Outcome, Printable, Target, printable_lines};
-use crate::observers::advice::{advice, size};
+use crate::observers::advice::{hints, size};
 use crate::observers::terminal::{self, latency};
 use crate::observers::{exchange, request_text};
 use crate::store::{Reader, Recorded, Selector};
@@ -146,8 +146,8 @@ fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {
             }
         }
     }
-    if let Some(advice) = advice(delivery) {
-        output.data(&paint.odd(&format!("  hint: {advice}")))?;
+    for hint in hints(delivery) {
+        output.data(&paint.odd(&format!("  hint: {hint}")))?;
     }
     Ok(())
 }

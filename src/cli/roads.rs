@@ -14,7 +14,7 @@ use crate::app::secret::ChosenSecret;
 use crate::bus::Bus;
 use crate::forward::{Forward, Settings, Trust};
 use crate::model::{Answer, Outcome, Place, Printable, Target, printable_lines};
-use crate::observers::advice::advice;
+use crate::observers::advice::{advice, hints};
 use crate::observers::paint::Paint;
 use crate::observers::terminal::not_forwarded;
 use crate::pipeline::{self, Parts, Pipeline};
@@ -167,7 +167,7 @@ pub fn show(sent: &Sent, purpose: Purpose, session: &Session, json: bool) -> any
     }
     let style = session.style();
     output.data(&style.line(&sent.delivery))?;
-    for line in remark(sent, purpose).iter().flat_map(|remark| style.below(remark)) {
+    for line in remarks(sent, purpose).iter().flat_map(|remark| style.below(remark)) {
         output.data(&line)?;
     }
     if output.volume >= Volume::Verbose
@@ -179,6 +179,19 @@ pub fn show(sent: &Sent, purpose: Purpose, session: &Session, json: bool) -> any
 }
 
 /// What is below the line of a delivery that we sent.
+fn remarks(sent: &Sent, purpose: Purpose) -> Vec<String> {
+    if let Some(remark) = remark(sent, purpose) {
+        return vec![remark];
+    }
+    let hints = match purpose {
+        Purpose::ToBeTaken => hints(&sent.delivery),
+        // Whoever signs wrong on purpose knows why it does not verify.
+        Purpose::ToBeRefused => advice(&sent.delivery).into_iter().collect(),
+    };
+    hints.into_iter().map(|hint| format!("hint: {hint}")).collect()
+}
+
+/// What there is to say about the purpose, or about a handler that was not asked.
 fn remark(sent: &Sent, purpose: Purpose) -> Option<String> {
     if let Some(why) = sent.delivery.not_forwarded {
         return Some(not_forwarded(why));
@@ -195,19 +208,17 @@ fn remark(sent: &Sent, purpose: Purpose) -> Option<String> {
         }
         None => return Some("refused by the running listen: its signature is not valid".to_owned()),
     };
-    match (purpose, status) {
-        (Purpose::ToBeRefused, Some(200..300)) => Some(
-            "hint: the handler took an event that was signed wrong on purpose: does it verify?".to_owned(),
-        ),
-        (Purpose::ToBeRefused, Some(400..500)) => {
-            Some("refused, as it should be: it was signed wrong on purpose".to_owned())
+    let remark = match (purpose, status) {
+        (Purpose::ToBeRefused, Some(200..300)) => {
+            "hint: the handler took an event that was signed wrong on purpose: does it verify?"
         }
-        (Purpose::ToBeRefused, Some(500..)) => Some(
+        (Purpose::ToBeRefused, Some(400..500)) => "refused, as it should be: it was signed wrong on purpose",
+        (Purpose::ToBeRefused, Some(500..)) => {
             "hint: the handler failed on an event that was signed wrong on purpose; it should answer 401"
-                .to_owned(),
-        ),
-        _ => advice(&sent.delivery).map(|advice| format!("hint: {advice}")),
-    }
+        }
+        _ => return None,
+    };
+    Some(remark.to_owned())
 }
 
 /// A handler's answer, whole.

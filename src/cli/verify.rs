@@ -11,7 +11,9 @@ use super::selection::find;
 use crate::contract::{authenticates, is_mask, recognise};
 use crate::fixture::Catalogue;
 use crate::model::{Contract, Delivery, DeliveryId, FORMAT_VERSION, Headers, Kind, Verdict};
-use crate::signature::{Claim, Keyring, SvixKey};
+use crate::observers::advice::note;
+use crate::signature::explain::Cause;
+use crate::signature::{Claim, Effort, Explanation, Keyring, SvixKey};
 use crate::store::{Recorded, Selector};
 
 /// Check the signature of a body or of a recorded delivery
@@ -21,7 +23,8 @@ use crate::store::{Recorded, Selector};
 /// delivery only what was found on its arrival is known.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  mbaas-dev verify body.json --header 'X-MeetingBaas-Signature: 8430…' --secret your-webhook-secret-key"
+    after_help = "Examples:\n  mbaas-dev verify body.json --header 'X-MeetingBaas-Signature: 8430…' --secret your-webhook-secret-key\n  \
+    mbaas-dev verify '#12' --explain"
 )]
 pub struct VerifyArgs {
     /// The body: a file, - for standard input, or the id or '#number' of a recorded delivery
@@ -36,6 +39,9 @@ pub struct VerifyArgs {
     /// When the request arrived, for the tolerance of its time stamp
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
+    /// Say why it does not verify, and what to do about it
+    #[arg(long)]
+    explain: bool,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -69,19 +75,52 @@ pub fn run(arguments: &VerifyArgs, mut session: Session) -> anyhow::Result<Exit>
         Some(delivery) => on_arrival(delivery, arguments, &session)?,
         None => verdict(&claim, contract, &secret.keys)?,
     };
+    let why = match found_on_arrival {
+        _ if !arguments.explain || verdict == Verdict::Valid => None,
+        Some(delivery) => Some(Why::on_arrival(delivery)),
+        None => claim.explain(&secret.keys, Effort::Thorough).map(Why::from),
+    };
     if arguments.json {
         let mut object =
             json!({ "v": FORMAT_VERSION, "contract": contract.as_str(), "signature": verdict.as_str() });
         if found_on_arrival.is_some() {
             object["as_of_arrival"] = true.into();
         }
+        if let Some(why) = why {
+            object["causes"] = why.causes.into();
+            object["explanation"] = why.sentence.into();
+        }
         session.output.data(&object.to_string())?;
     } else {
         let word = verdict.as_str();
         let paint = session.output.paint;
         session.output.data(&if verdict == Verdict::Valid { paint.good(word) } else { paint.bad(word) })?;
+        for line in why.iter().flat_map(|why| session.style().paragraph(&why.sentence, "")) {
+            session.output.data(&line)?;
+        }
     }
     Ok(exit_of_verdict(verdict))
+}
+
+/// Why it does not verify, for people and for programs.
+struct Why {
+    sentence: String,
+    causes: Vec<&'static str>,
+}
+
+impl From<Explanation> for Why {
+    fn from(explanation: Explanation) -> Self {
+        let causes = explanation.causes.iter().map(Cause::name).collect();
+        Self { sentence: explanation.to_string(), causes }
+    }
+}
+
+impl Why {
+    /// What was found out when it arrived.
+    fn on_arrival(delivery: &Delivery) -> Self {
+        let unknown = || "why is not known any more: what authenticates it is not on disk".to_owned();
+        Self { sentence: note(delivery).unwrap_or_else(unknown), causes: Vec::new() }
+    }
 }
 
 fn subject(arguments: &VerifyArgs, session: &mut Session) -> anyhow::Result<Subject> {

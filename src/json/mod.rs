@@ -12,6 +12,7 @@ mod locate;
 mod parse;
 mod path;
 mod path_error;
+mod serialisers;
 mod show;
 mod text;
 mod write;
@@ -25,6 +26,7 @@ pub use error::{Position, SyntaxError};
 pub use locate::locate;
 pub use path::{Path, Segment};
 pub use path_error::PathError;
+pub use serialisers::{Serialiser, Written};
 pub use text::Text;
 
 /// A JSON value as JavaScript sees it.

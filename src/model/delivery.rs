@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -132,6 +133,8 @@ pub struct Incoming {
     pub kind: Kind,
     /// What checking its signature gave.
     pub signature: Verdict,
+    /// Why it is not valid, in one sentence, where that was found out. It says nothing of any secret.
+    pub signature_note: Option<Arc<str>>,
     /// Why it is handed to nobody.
     pub not_forwarded: Option<NotForwarded>,
     /// The request itself.
@@ -181,6 +184,8 @@ pub struct Delivery {
     pub kind: Kind,
     /// What checking its signature gave.
     pub signature: Verdict,
+    /// Why it is not valid, in one sentence, where that was found out.
+    pub signature_note: Option<Arc<str>>,
     /// The method, as written.
     pub method: String,
     /// Path and query, starting with `/`.
@@ -206,6 +211,7 @@ impl Delivery {
             replay_of: incoming.replay_of.clone(),
             kind: incoming.kind.clone(),
             signature: incoming.signature,
+            signature_note: incoming.signature_note.clone(),
             method: incoming.request.method.clone(),
             path: incoming.request.path.clone(),
             body_bytes: incoming.request.body.len() as u64,

@@ -16,7 +16,7 @@ pub fn millis(duration: Duration) -> f64 {
 
 impl Serialize for Delivery {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Delivery", 16)?;
+        let mut object = serializer.serialize_struct("Delivery", 17)?;
         object.serialize_field("v", &FORMAT_VERSION)?;
         object.serialize_field("id", self.id.as_str())?;
         object.serialize_field("number", &self.number)?;
@@ -39,6 +39,10 @@ impl Serialize for Delivery {
             object.serialize_field("held", &true)?;
         } else {
             object.skip_field("held")?;
+        }
+        match &self.signature_note {
+            Some(note) => object.serialize_field("signature_note", &**note)?,
+            None => object.skip_field("signature_note")?,
         }
         object.end()
     }

@@ -1,4 +1,4 @@
-//! One useful sentence about a delivery that the handler did not acknowledge.
+//! Useful sentences about a delivery that the handler did not acknowledge, or that does not verify.
 
 use crate::model::{
     Answer, Attempt, Delivery, FailureKind, Headers, Outcome, Printable, SHOWN_ANSWER_BYTES, Verdict,
@@ -7,7 +7,18 @@ use crate::model::{
 /// How many characters of an answer are shown on a line.
 const PREVIEW: usize = 120;
 
-/// What to do about the newest attempt of a delivery; `None` when it was acknowledged.
+/// What there is to say: why the handler did not acknowledge it, and why its signature is not valid.
+pub fn hints(delivery: &Delivery) -> Vec<String> {
+    advice(delivery).into_iter().chain(note(delivery)).collect()
+}
+
+/// Why the signature of a delivery is not valid, where that was found out.
+pub fn note(delivery: &Delivery) -> Option<String> {
+    delivery.signature_note.as_deref().map(|note| Printable::text(note).to_string())
+}
+
+/// What to do about the newest attempt of a delivery; `None` when it was acknowledged, and when what there is to say is
+/// why its signature is not valid.
 pub fn advice(delivery: &Delivery) -> Option<String> {
     let attempt = delivery.last_attempt()?;
     match &attempt.outcome {
@@ -28,13 +39,14 @@ pub fn advice(delivery: &Delivery) -> Option<String> {
             | FailureKind::TooLarge
             | FailureKind::Protocol => Printable::text(&failure.detail).to_string(),
         }),
+        Outcome::Answered(Answer { status: 401 | 403, .. }) if delivery.signature_note.is_some() => None,
         Outcome::Answered(answer) => Some(about_status(delivery, attempt, answer)),
     }
 }
 
 fn about_status(delivery: &Delivery, attempt: &Attempt, answer: &Answer) -> String {
     match answer.status {
-        401 | 403 => about_signature(delivery.signature),
+        401 | 403 => about_signature(delivery),
         404 => format!(
             "the handler has no route there ({} {}): put its path into the target, as in localhost:3000/webhooks/meetingbaas",
             Printable::text(&delivery.method),
@@ -62,12 +74,17 @@ fn about_status(delivery: &Delivery, attempt: &Attempt, answer: &Answer) -> Stri
     }
 }
 
-fn about_signature(verdict: Verdict) -> String {
-    match verdict {
+fn about_signature(delivery: &Delivery) -> String {
+    match delivery.signature {
+        Verdict::Invalid => {
+            return format!(
+                "the signature does not fit the secret in use: `mbaas-dev verify '#{}' --explain` looks for the reason",
+                delivery.number
+            );
+        }
         Verdict::Valid => {
             "the signature fits the secret in use, so the handler has another secret (`mbaas-dev secret show`) or does not verify the raw body"
         }
-        Verdict::Invalid => "the signature does not fit the secret in use: is it the sender's? (`--secret`)",
         Verdict::Missing => "the delivery carries no signature",
         Verdict::Unchecked => "the handler refuses the delivery's credentials",
     }

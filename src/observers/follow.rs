@@ -186,6 +186,7 @@ mod tests {
             replay_of: None,
             kind: Kind::default(),
             signature: Verdict::Missing,
+            signature_note: None,
             not_forwarded: None,
             request: Request {
                 method: "POST".to_owned(),

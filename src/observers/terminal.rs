@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::advice::{advice, preview, size};
+use super::advice::{hints, note, preview, size};
 use super::paint::Paint;
 use crate::model::{
     Attempt, Delivery, EventType, NotForwarded, Outcome, Printable, Then, Trouble, Update, Verdict,
@@ -49,6 +49,7 @@ impl Style {
             Update::NotForwarded(delivery) => {
                 let mut lines = vec![self.line(delivery)];
                 lines.extend(delivery.not_forwarded.iter().flat_map(|why| self.below(&not_forwarded(*why))));
+                lines.extend(note(delivery).iter().flat_map(|note| self.below(&format!("hint: {note}"))));
                 lines
             }
             Update::Held(delivery) => {
@@ -72,9 +73,7 @@ impl Style {
     /// The lines for a delivery: its own, and below it what went wrong.
     pub fn delivery(&self, delivery: &Delivery) -> Vec<String> {
         let mut lines = vec![self.line(delivery)];
-        if let Some(advice) = advice(delivery) {
-            lines.extend(self.below(&format!("hint: {advice}")));
-        }
+        lines.extend(hints(delivery).iter().flat_map(|hint| self.below(&format!("hint: {hint}"))));
         lines
     }
 
@@ -90,7 +89,11 @@ impl Style {
 
     /// Text that stands below a line: indented, and wrapped at words.
     pub fn below(&self, text: &str) -> Vec<String> {
-        let indent = self.indent();
+        self.paragraph(text, self.indent())
+    }
+
+    /// Text with that indentation, wrapped at words.
+    pub fn paragraph(&self, text: &str, indent: &str) -> Vec<String> {
         let width = self.width.map_or(usize::MAX, |width| width.saturating_sub(indent.len()).max(20));
         // What stands between backticks is for pasting: it is not taken apart at its hyphens.
         let options = textwrap::Options::new(width)

@@ -1,6 +1,7 @@
 //! Signing and verifying, for each contract's way of authentication.
 
 mod credential;
+pub mod explain;
 mod keyring;
 mod mode;
 pub mod preview;
@@ -9,6 +10,7 @@ mod svix;
 
 use jiff::Timestamp;
 
+pub use self::explain::{Effort, Explanation};
 pub use self::keyring::{Key, Keyring};
 pub use self::mode::{SignMode, Unsupported};
 pub use self::signing::{CannotSign, Signing, Stamp};

@@ -108,7 +108,7 @@ impl Road {
                     body: &request.body,
                     at: received_at,
                 };
-                let signature = claim.verify(keys);
+                let (signature, explanation) = claim.examine(keys);
                 let incoming = Incoming {
                     id,
                     received_at,
@@ -116,6 +116,7 @@ impl Road {
                     replay_of,
                     kind,
                     signature,
+                    signature_note: explanation.map(|explanation| explanation.to_string().into()),
                     not_forwarded: None,
                     request,
                 };

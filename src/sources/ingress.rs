@@ -124,8 +124,8 @@ impl Parts {
         let Provenance { origin, replay_of } =
             provenance.unwrap_or(Provenance { origin: Origin::Ingress, replay_of: None });
         let kind = recognise(&self.names, &headers, &body);
-        let signature = match self.settings.verify {
-            Verify::Off => Verdict::Unchecked,
+        let (signature, explanation) = match self.settings.verify {
+            Verify::Off => (Verdict::Unchecked, None),
             Verify::Warn | Verify::Strict => {
                 let claim = Claim {
                     contract: kind.contract,
@@ -134,7 +134,7 @@ impl Parts {
                     body: &body,
                     at: received_at,
                 };
-                claim.verify(&self.settings.keys)
+                claim.examine(&self.settings.keys)
             }
         };
         let request = Request {
@@ -144,7 +144,19 @@ impl Parts {
             body,
             trailers,
         };
-        Ok((Incoming { id, received_at, origin, replay_of, kind, signature, not_forwarded, request }, ours))
+        let signature_note = explanation.map(|explanation| explanation.to_string().into());
+        let incoming = Incoming {
+            id,
+            received_at,
+            origin,
+            replay_of,
+            kind,
+            signature,
+            signature_note,
+            not_forwarded,
+            request,
+        };
+        Ok((incoming, ours))
     }
 
     async fn hand_on(&self, incoming: Incoming, ours: bool) -> Response<Body> {

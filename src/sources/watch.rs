@@ -148,6 +148,7 @@ impl Watch {
             replay_of: None,
             kind,
             signature: Verdict::Valid,
+            signature_note: None,
             not_forwarded: None,
             request,
         }))

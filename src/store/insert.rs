@@ -23,8 +23,8 @@ impl<'c> Inserts<'c> {
             connection,
             delivery: connection.prepare_cached(
                 "INSERT INTO deliveries (id, received_at, origin, replay_of, contract, event_type, wire_event,
-                     signature, not_forwarded, method, path, headers, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                     signature, not_forwarded, method, path, headers, body, signature_note)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
             hold: connection.prepare_cached("INSERT OR REPLACE INTO held (delivery, target) VALUES (?1, ?2)")?,
             release: connection.prepare_cached("DELETE FROM held WHERE delivery = ?1")?,
@@ -53,6 +53,7 @@ impl<'c> Inserts<'c> {
             request.path,
             &contract::mask(&request.headers).to_block_with(&contract::mask(&request.trailers))[..],
             &request.body[..],
+            incoming.signature_note.as_deref(),
         ])?;
         Ok(self.connection.last_insert_rowid())
     }

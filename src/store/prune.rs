@@ -337,6 +337,7 @@ mod tests {
                 replay_of: None,
                 kind: Kind::default(),
                 signature: Verdict::Unchecked,
+                signature_note: None,
                 not_forwarded: None,
                 request: Request {
                     method: "POST".to_owned(),

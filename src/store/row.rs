@@ -41,6 +41,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
             wire_event: row.get("wire_event")?,
         },
         signature: read(row, "signature", |value| named(value, Verdict::from_name))?,
+        signature_note: row.get("signature_note")?,
         method: row.get("method")?,
         path: row.get("path")?,
         body_bytes: read(row, "body_bytes", unsigned)?,

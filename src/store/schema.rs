@@ -10,7 +10,7 @@ use super::StoreError;
 ///
 /// Only ever add to the end. A new name in a column of names (`origin`, `signature`, `contract`, `error`) needs a
 /// step as well, an empty one: older programs take an unknown name for damage.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, ATTEMPTS_BY_KEY];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE];
 
 /// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked, and
 /// trailers stand behind an empty line of it.
@@ -89,6 +89,9 @@ const ATTEMPTS_BY_KEY: &str = "
     DROP TABLE former;
     CREATE INDEX attempts_unacknowledged ON attempts (delivery, number) WHERE NOT acknowledged;
 ";
+
+/// Few deliveries have one, and where there is none it takes no room, nor does it stand behind the body for a reader.
+const SIGNATURE_NOTE: &str = "ALTER TABLE deliveries ADD COLUMN signature_note TEXT";
 
 /// How many steps `connection` has behind it.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {

@@ -10,7 +10,7 @@ use super::Query;
 /// SQLite knows the length of a body without reading it.
 pub(super) const DELIVERY: &str = "d.id AS id, d.received_at AS received_at, d.origin AS origin,
     d.replay_of AS replay_of, d.contract AS contract, d.event_type AS event_type, d.wire_event AS wire_event,
-    d.signature AS signature, d.not_forwarded AS not_forwarded,
+    d.signature AS signature, d.signature_note AS signature_note, d.not_forwarded AS not_forwarded,
     EXISTS (SELECT 1 FROM held WHERE held.delivery = d.number) AS held, d.method AS method, d.path AS path, length(d.body) AS body_bytes";
 
 /// The columns of an attempt, for [`row::attempt`](super::row::attempt), but for `headers` and `body`.

@@ -318,3 +318,85 @@ fn the_time_stamp_of_a_recorded_message_is_held_against_the_time_of_its_arrival(
     let output = world.run_process(&[&["verify", "#1"], &secrets[..]].concat());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
+
+#[test]
+fn verify_explains_in_one_sentence_with_the_fix() {
+    let world = world();
+    world.write("spaced.json", FAILED.replace(':', ": ").replace(',', ", "));
+    world.write("ended.json", format!("{FAILED}\n"));
+    let sign = |arguments: &[&str]| -> Vec<String> {
+        let signed = world.run(&[&["sign", "failed.json"], arguments].concat()).text();
+        signed.lines().flat_map(|line| ["--header".to_owned(), line.to_owned()]).collect()
+    };
+    let v2 = ["--contract", "v2", "--secret", WHSEC];
+    let preview = ["--contract", "preview", "--secret", PLAIN];
+    let headers = sign(&v2);
+    let hexadecimal = sign(&preview);
+    let without_id: Vec<String> = headers[2..].to_vec();
+    let base64 = "X-MeetingBaas-Signature: v1,AAAA".to_owned();
+    let mut transcript = String::new();
+    for (what, file, headers, secrets) in [
+        ("as it is", "failed.json", &headers, &v2),
+        ("written again", "spaced.json", &headers, &v2),
+        ("a line feed", "ended.json", &hexadecimal, &preview),
+        ("no id", "failed.json", &without_id, &v2),
+        ("five minutes later", "failed.json", &headers, &v2),
+        ("another contract", "failed.json", &headers, &preview),
+        ("no signature", "failed.json", &vec!["--header".to_owned(), base64], &preview),
+        ("nothing", "failed.json", &vec![], &preview),
+        ("another secret", "failed.json", &hexadecimal, &["--contract", "preview", "--secret", "other"]),
+    ] {
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let at: &[&str] = if what.starts_with("five") { &["--at", "2026-11-24T09:10:53Z"] } else { &[] };
+        let done = world.run(&[&["verify", file, "--explain"], &headers[..], secrets, at].concat());
+        assert_eq!(done.code(), if what == "as it is" { 0 } else { 4 }, "{what}: {}", done.whole());
+        assert_eq!(done.errors(), "", "{what}");
+        transcript += &format!("{what}:\n{}\n", done.text());
+    }
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let json = world.run(&[&["verify", "spaced.json", "--explain", "--json"], &headers[..], &v2].concat());
+    transcript += &format!("as JSON:\n{}", json.text());
+    insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn listen_says_why_what_arrives_does_not_verify_and_the_record_keeps_it() {
+    let (world, handler) = (world(), Handler::start());
+    world.write("mbaas-dev.toml", format!("[secrets]\nv2 = \"{WHSEC}\"\ncallback = \"{PLAIN}\"\n"));
+    let mut listen = world.listen(&["--forward", &handler.target(), "--secret", "preview=p"]);
+    let mut notes = String::new();
+    let mut note = |what: &str, headers: &[(&str, &str)], body: &str| {
+        let mut request =
+            format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        let mut stream = std::net::TcpStream::connect(listen.address()).unwrap();
+        std::io::Write::write_all(&mut stream, format!("{request}\r\n{body}").as_bytes()).unwrap();
+        drop(std::io::Read::read_to_end(&mut stream, &mut Vec::new()));
+        let seen = listen.next("attempt");
+        notes += &format!("{what}: {}\n  {}\n", seen["signature"].as_str().unwrap(), seen["signature_note"]);
+    };
+    note("the secret of callbacks for alerts", &[("x-mb-alert-secret", PLAIN)], ALERT);
+    note("an HMAC for a secret", &[("x-mb-secret", &"00".repeat(32))], FAILED);
+    note(
+        "an old time stamp",
+        &[("svix-id", "msg_1"), ("svix-timestamp", "1"), ("svix-signature", "v1,AAAA")],
+        FAILED,
+    );
+    note("no time stamp", &[("svix-id", "msg_1"), ("svix-signature", "v1,AAAA")], FAILED);
+    note("upper case", &[("X-MeetingBaas-Signature", &"AB".repeat(32))], FAILED);
+    note("nothing", &[], r#"{"event":"complete","data":{}}"#);
+    let large = format!("{{\"event\":\"complete\",\"data\":\"{}\"}}", "x".repeat(40_000));
+    note("too large to be looked into in passing", &[("X-MeetingBaas-Signature", &"ab".repeat(32))], &large);
+    insta::assert_snapshot!(notes.replace(world.folder().to_str().unwrap(), "[FOLDER]"));
+    let shown = world.run(&["deliveries", "show", "1"]).text();
+    let hint = "  hint: another secret fits that is known here, the one for callback from";
+    assert!(shown.contains(hint), "{shown}");
+    let explained = world.run(&["verify", "#1", "--explain"]);
+    assert!(explained.text().starts_with("invalid\nanother secret fits"), "{}", explained.whole());
+    let moved = World::new();
+    let exported = world.run(&["deliveries", "export"]).stdout;
+    assert_eq!(moved.run_with_input(&["deliveries", "import", "-"], &exported).code(), 0);
+    assert!(moved.run(&["deliveries", "show", "1"]).text().contains(hint));
+}

@@ -161,6 +161,7 @@ mod tests {
             replay_of: None,
             kind: Kind { event_type: event.parse().ok(), ..Kind::default() },
             signature,
+            signature_note: None,
             not_forwarded: None,
             held: false,
             method: "POST".to_owned(),

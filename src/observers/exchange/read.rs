@@ -27,6 +27,7 @@ struct Line {
     method: String,
     path: String,
     signature: String,
+    signature_note: Option<String>,
     not_forwarded: Option<String>,
     replay_of: Option<String>,
     headers: Vec<(String, FieldValue)>,
@@ -91,6 +92,7 @@ pub fn read(line: &[u8]) -> Result<(Incoming, Vec<Attempt>), String> {
             wire_event: line.wire_event,
         },
         signature: named("signature", &line.signature, Verdict::from_name)?,
+        signature_note: line.signature_note.map(Into::into),
         not_forwarded: line
             .not_forwarded
             .map(|why| named("not_forwarded", &why, NotForwarded::from_name))

@@ -37,6 +37,7 @@ fn incoming(clock: &Clock) -> Incoming {
         replay_of: None,
         kind: Kind::default(),
         signature: Verdict::Unchecked,
+        signature_note: None,
         not_forwarded: None,
         request: Request {
             method: "POST".to_owned(),

@@ -28,6 +28,7 @@ fn whole_incoming(clock: &Clock) -> Incoming {
             wire_event: Some("bot.completed".to_owned()),
         },
         signature: Verdict::Invalid,
+        signature_note: Some("the line feed at the end was not signed".into()),
         not_forwarded: None,
         request: Request {
             method: "PATCH".to_owned(),
