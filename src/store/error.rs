@@ -1,5 +1,6 @@
 //! What can go wrong with the record, told so that its user can mend it.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{ErrorCode, ffi};
@@ -66,6 +67,14 @@ pub enum StoreError {
         /// The link.
         file: PathBuf,
     },
+    /// A body that was kept beside the record is not there any more, or not whole.
+    #[error("`{}`, which has a recorded body, cannot be read: {detail}", .file.display())]
+    Lost {
+        /// The file that should have it.
+        file: PathBuf,
+        /// What exactly.
+        detail: String,
+    },
     /// The record was closed before.
     #[error("`{}` is closed already", .file.display())]
     Closed {
@@ -105,8 +114,24 @@ impl StoreError {
             Self::Symlink { .. } => {
                 "Remove the link, and use `--data-dir` to keep the file elsewhere.".to_owned()
             }
+            Self::Lost { .. } => {
+                "Put the file back if you have it; everything else that was recorded can still be used."
+                    .to_owned()
+            }
             Self::Closed { .. } => "Start mbaas-dev again.".to_owned(),
             Self::Other { .. } => "Try again; if it stays, use another folder with `--data-dir`.".to_owned(),
+        }
+    }
+
+    /// What an error of the system on `file` means.
+    pub(super) fn from_io(file: &Path, error: &io::Error) -> Self {
+        let (file, detail) = (file.to_path_buf(), error.to_string());
+        match error.kind() {
+            ErrorKind::NotFound => Self::NotFound { file },
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { file },
+            ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { file },
+            ErrorKind::PermissionDenied => Self::Unwritable { file, detail },
+            _ => Self::Other { file, detail },
         }
     }
 
@@ -114,6 +139,13 @@ impl StoreError {
     pub(super) fn from_sqlite(file: &Path, error: &rusqlite::Error) -> Self {
         let (file, detail) = (file.to_path_buf(), error.to_string());
         let (cause, detail) = match error {
+            // What reading or writing a body in a file of its own found out.
+            rusqlite::Error::FromSqlConversionFailure(_, _, cause)
+            | rusqlite::Error::ToSqlConversionFailure(cause)
+                if let Some(cause) = cause.downcast_ref::<Self>() =>
+            {
+                return cause.clone();
+            }
             rusqlite::Error::SqliteFailure(cause, message) => (cause, message.clone().unwrap_or(detail)),
             rusqlite::Error::SqlInputError { error, msg, .. } => (error, msg.clone()),
             error if is_about_a_value(error) => return Self::Damaged { file, detail },
@@ -189,6 +221,7 @@ mod tests {
             StoreError::Unwritable { file: file(), detail: "x".into() },
             StoreError::NotFound { file: file() },
             StoreError::Symlink { file: file() },
+            StoreError::Lost { file: file(), detail: "x".into() },
             StoreError::Closed { file: file() },
             StoreError::Other { file: file(), detail: "x".into() },
         ] {

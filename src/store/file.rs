@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::StoreError;
 use super::insert::Inserts;
-use super::schema;
+use super::{StoreError, bodies, schema};
 
 /// The name of the file within its folder.
 const NAME: &str = "deliveries.db";
@@ -43,8 +42,10 @@ pub(super) fn locate(folder: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Whether there is a file; an error when it or one that SQLite keeps beside it is anything but a plain file.
+/// Whether there is a file; an error when it or one that SQLite keeps beside it is anything but a plain file, or the
+/// bodies beside it stand in anything but a folder.
 pub(super) fn exists(file: &Path) -> Result<bool, StoreError> {
+    bodies::Folder::beside(file).check()?;
     let mut found = false;
     for suffix in ["-journal", "-shm", "-wal", ""] {
         let mut path = OsString::from(file);
@@ -93,17 +94,10 @@ fn create(file: &Path) -> Result<(), StoreError> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = || file.to_path_buf();
-    match options.open(file()) {
-        Ok(_) => Ok(()),
-        Err(error) => match error.kind() {
-            // Another process was faster.
-            ErrorKind::AlreadyExists => Ok(()),
-            ErrorKind::NotFound => Err(StoreError::NotFound { file: file() }),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Err(StoreError::Full { file: file() }),
-            ErrorKind::ReadOnlyFilesystem => Err(StoreError::ReadOnly { file: file() }),
-            _ => Err(StoreError::Unwritable { file: file(), detail: error.to_string() }),
-        },
+    match options.open(file) {
+        // Another process was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop).map_err(|error| StoreError::from_io(file, &error)),
     }
 }
 
@@ -171,6 +165,13 @@ impl Identity {
     pub(super) fn of(path: &Path) -> Self {
         use std::os::unix::fs::MetadataExt;
         Self(fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino())))
+    }
+
+    /// An open file.
+    #[cfg(unix)]
+    pub(super) fn of_file(file: &fs::File) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self(file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino())))
     }
 
     /// The file at `path` now: elsewhere, an open file cannot be removed.

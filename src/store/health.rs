@@ -2,10 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Reader, StoreError, file, schema};
+use rusqlite::Connection;
+
+use super::bodies::{Folder, IS_LARGE, Inspector, Place};
+use super::{Reader, StoreError, file, row, schema};
 
 /// The largest file whose structure is looked through, in bytes: that reads all of it.
 const LARGEST_CHECKED: u64 = 1024 * 1024 * 1024;
+
+/// How many bodies that cannot be read are told of, at most.
+const MOST_LOST: usize = 5;
 
 /// What was found out about the record.
 #[derive(Clone, Debug)]
@@ -22,6 +28,10 @@ pub struct Health {
     pub bytes: u64,
     /// The size of its log in bytes.
     pub log_bytes: u64,
+    /// The space that large bodies take beside the file, in bytes.
+    pub body_bytes: u64,
+    /// What is wrong with those that cannot be read, up to [`MOST_LOST`].
+    pub lost: Vec<StoreError>,
     /// The version of SQLite.
     pub sqlite: &'static str,
 }
@@ -40,6 +50,7 @@ pub fn examine(folder: &Path) -> Result<Option<Health>, StoreError> {
         std::fs::metadata(path).map(|found| found.len()).unwrap_or_default()
     };
     let bytes = length("");
+    let bodies = Folder::beside(&file);
     let examined = || {
         let damage = if bytes > LARGEST_CHECKED {
             None
@@ -56,8 +67,28 @@ pub fn examine(folder: &Path) -> Result<Option<Health>, StoreError> {
             deliveries: u64::try_from(count).unwrap_or_default(),
             bytes,
             log_bytes: length("-wal"),
+            body_bytes: bodies.space_on_disk(),
+            lost: lost(&connection, &bodies)?,
             sqlite: rusqlite::version(),
         })
     };
     examined().map(Some).map_err(|error| StoreError::from_sqlite(&file, &error))
+}
+
+/// What is wrong with large bodies whose place is not within its file.
+fn lost(connection: &Connection, bodies: &Folder) -> rusqlite::Result<Vec<StoreError>> {
+    let mut statement = connection.prepare(&format!(
+        "SELECT body FROM deliveries INDEXED BY deliveries_large WHERE {IS_LARGE}
+         UNION ALL SELECT body FROM attempts INDEXED BY attempts_large WHERE {IS_LARGE}"
+    ))?;
+    let mut rows = statement.query([])?;
+    let mut inspector = Inspector::new(bodies);
+    let mut lost = Vec::new();
+    while lost.len() < MOST_LOST
+        && let Some(row) = rows.next()?
+    {
+        let error = row::place(row)?.and_then(|place: Place| inspector.inspect(&place).err());
+        lost.extend(error.filter(|error| !lost.contains(error)));
+    }
+    Ok(lost)
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use super::insert::Inserts;
+use super::bodies::{Appender, Folder, Place};
+use super::insert::{self, Inserts};
 use super::{StoreError, file, row};
 use crate::model::{Attempt, Incoming};
 
@@ -16,6 +17,7 @@ const LOG_PAGES: i64 = 1000;
 pub struct Importer {
     file: PathBuf,
     connection: Connection,
+    bodies: Appender,
 }
 
 /// A delivery from elsewhere.
@@ -35,29 +37,61 @@ impl Importer {
         connection
             .pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
             .map_err(|error| StoreError::from_sqlite(&file, &error))?;
-        Ok(Self { file, connection })
+        let bodies = Appender::new(Folder::beside(&file));
+        Ok(Self { file, connection, bodies })
     }
 
     /// Records those whose id is not there yet, in one transaction; how many those are.
     pub fn add(&mut self, batch: &[Imported]) -> Result<usize, StoreError> {
-        let added = add(&mut self.connection, batch);
-        added.map_err(|error| StoreError::from_sqlite(&self.file, &error))
+        let failed = |error: rusqlite::Error| StoreError::from_sqlite(&self.file, &error);
+        let mut unknown = Vec::with_capacity(batch.len());
+        for imported in batch {
+            if !is_known(&self.connection, imported).map_err(failed)? {
+                unknown.push(imported);
+            }
+        }
+        let places = self.bodies.place(unknown.iter().flat_map(|imported| imported.bodies()));
+        let places: Vec<Option<Place>> = places.into_iter().collect::<Result<_, _>>()?;
+        add(&mut self.connection, &unknown, places.into_iter()).map_err(failed)
     }
 }
 
-fn add(connection: &mut Connection, batch: &[Imported]) -> rusqlite::Result<usize> {
+impl Imported {
+    /// The body of the request, and those of the answers.
+    fn bodies(&self) -> impl Iterator<Item = &[u8]> {
+        let answers = self.attempts.iter().map(insert::answer_body);
+        std::iter::once(&self.incoming.request.body[..]).chain(answers)
+    }
+}
+
+fn is_known(connection: &Connection, imported: &Imported) -> rusqlite::Result<bool> {
+    let mut known = connection.prepare_cached("SELECT 1 FROM deliveries WHERE id = ?1")?;
+    let found = known.query_row([row::id_bytes(&imported.incoming.id)], |_| Ok(())).optional()?;
+    Ok(found.is_some())
+}
+
+/// Records those that are not known yet; `places` has a place or none for each of the bodies.
+fn add(
+    connection: &mut Connection,
+    batch: &[&Imported],
+    mut places: impl Iterator<Item = Option<Place>>,
+) -> rusqlite::Result<usize> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut added = 0;
     {
         let mut inserts = Inserts::prepare(&transaction)?;
-        let mut known = transaction.prepare_cached("SELECT 1 FROM deliveries WHERE id = ?1")?;
-        for Imported { incoming, attempts } in batch {
-            let id = row::id_bytes(&incoming.id);
-            if known.query_row([id], |_| Ok(())).optional()?.is_some() {
+        for imported in batch {
+            let Imported { incoming, attempts } = imported;
+            let body = places.next().flatten();
+            let answers: Vec<Option<Place>> = places.by_ref().take(attempts.len()).collect();
+            // Somebody else may be taking over the same, and it may come twice.
+            if is_known(&transaction, imported)? {
                 continue;
             }
-            let number = inserts.delivery(incoming)?;
-            attempts.iter().try_for_each(|attempt| inserts.attempt(number, attempt))?;
+            let number = inserts.delivery(incoming, body)?;
+            for (attempt, body) in attempts.iter().zip(answers) {
+                inserts.attempt(number, attempt, body)?;
+            }
             added += 1;
         }
     }

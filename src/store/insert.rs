@@ -1,8 +1,8 @@
 //! How a delivery and an attempt are put into their tables.
 
-use bytes::Bytes;
 use rusqlite::{CachedStatement, Connection, params};
 
+use super::bodies::{Column, Place};
 use super::row;
 use super::writer::Waiting;
 use crate::contract;
@@ -36,8 +36,8 @@ impl<'c> Inserts<'c> {
         })
     }
 
-    /// Puts a delivery in and gives its number.
-    pub(super) fn delivery(&mut self, incoming: &Incoming) -> rusqlite::Result<i64> {
+    /// Puts a delivery in, with its body or the place of that, and gives its number.
+    pub(super) fn delivery(&mut self, incoming: &Incoming, body: Option<Place>) -> rusqlite::Result<i64> {
         let (kind, request) = (&incoming.kind, &incoming.request);
         self.delivery.execute(params![
             row::id_bytes(&incoming.id),
@@ -52,7 +52,7 @@ impl<'c> Inserts<'c> {
             request.method,
             request.path,
             &contract::mask(&request.headers).to_block_with(&contract::mask(&request.trailers))[..],
-            &request.body[..],
+            Column::new(&request.body, body),
             incoming.signature_note.as_deref(),
         ])?;
         Ok(self.connection.last_insert_rowid())
@@ -67,14 +67,19 @@ impl<'c> Inserts<'c> {
         }
     }
 
-    /// Puts an attempt in.
-    pub(super) fn attempt(&mut self, delivery: i64, attempt: &Attempt) -> rusqlite::Result<()> {
+    /// Puts an attempt in, with the body of its answer or the place of that.
+    pub(super) fn attempt(
+        &mut self,
+        delivery: i64,
+        attempt: &Attempt,
+        body: Option<Place>,
+    ) -> rusqlite::Result<()> {
         let (mut status, mut error, mut detail, mut cut) = (None, None, None, false);
-        let (mut headers, mut body) = (Headers::new(), Bytes::new());
+        let mut headers = Headers::new();
         match &attempt.outcome {
             Outcome::Answered(answer) => {
                 (status, cut) = (Some(answer.status), answer.cut);
-                (headers, body) = (contract::mask(&answer.headers), answer.body.clone());
+                headers = contract::mask(&answer.headers);
             }
             Outcome::Failed(failure) => {
                 (error, detail) = (Some(failure.kind.as_str()), Some(failure.detail.as_str()));
@@ -92,8 +97,16 @@ impl<'c> Inserts<'c> {
             detail,
             cut,
             &headers.to_block()[..],
-            &body[..],
+            Column::new(answer_body(attempt), body),
         ])?;
         Ok(())
+    }
+}
+
+/// The body of an attempt's answer; empty when there was none.
+pub(super) fn answer_body(attempt: &Attempt) -> &[u8] {
+    match &attempt.outcome {
+        Outcome::Answered(answer) => &answer.body,
+        Outcome::Failed(_) => &[],
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Credentials in headers are masked on their way in; nothing else is changed. Times are kept to the microsecond.
 
+mod bodies;
 mod error;
 mod file;
 mod health;

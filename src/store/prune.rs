@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Params, Statement, TransactionBehavior};
 
-use super::{StoreError, file};
+use super::bodies::{Folder, IS_LARGE, Place};
+use super::{StoreError, bodies, file};
 use crate::model::Clock;
 
 /// How long a slice may go on, in time, in deliveries and in bytes; whoever writes meanwhile waits for it.
@@ -56,6 +57,7 @@ pub struct Pruned {
 pub struct Pruner {
     file: PathBuf,
     connection: Connection,
+    bodies: Folder,
     clock: Clock,
 }
 
@@ -89,15 +91,16 @@ impl Pruner {
             .pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
             .and_then(|()| connection.pragma_update(None, "cache_size", CACHE))
             .map_err(|error| StoreError::from_sqlite(&file, &error))?;
-        Ok(Some(Self { file, connection, clock }))
+        let bodies = Folder::beside(&file);
+        Ok(Some(Self { file, connection, bodies, clock }))
     }
 
-    /// The space that the record takes on disk, its log included, in bytes.
+    /// The space that the record takes on disk, its log and large bodies included, in bytes.
     pub fn bytes_on_disk(&self) -> u64 {
         let mut log = self.file.clone().into_os_string();
         log.push("-wal");
         let length = |path: &Path| std::fs::metadata(path).map(|found| found.len()).unwrap_or_default();
-        length(&self.file) + length(Path::new(&log))
+        length(&self.file) + length(Path::new(&log)) + self.bodies.space_on_disk()
     }
 
     /// What [`prune`](Self::prune) would do now; what goes by its size is an estimate.
@@ -160,14 +163,28 @@ impl Pruner {
         if let Some(max) = limits.max_bytes {
             pruned.by_size = self.phase(Phase::Size(max), pause, go_on)?;
         }
-        // An attempt that ended after its delivery went belongs to nobody.
-        let orphans = "DELETE FROM attempts
-            WHERE delivery < (SELECT coalesce(min(number), 0) FROM deliveries)";
-        self.connection.execute(orphans, [])?;
+        self.drop_orphans()?;
         self.give_back(pause, go_on)?;
+        if go_on() {
+            self.bodies.sweep(|segment| places_in(&self.connection, segment))?;
+        }
         self.copy_back()?;
         pruned.left = self.count()?;
         Ok(pruned)
+    }
+
+    /// Takes out attempts that ended after their delivery went: they belong to nobody.
+    fn drop_orphans(&mut self) -> rusqlite::Result<()> {
+        const OLD: &str = "delivery < (SELECT coalesce(min(number), 0) FROM deliveries)";
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut places = {
+            let text = format!("SELECT body FROM attempts WHERE {OLD} AND {IS_LARGE}");
+            places(&mut transaction.prepare(&text)?, [])?
+        };
+        transaction.execute(&format!("DELETE FROM attempts WHERE {OLD}"), [])?;
+        transaction.commit()?;
+        self.bodies.give_back(&mut places);
+        Ok(())
     }
 
     /// Takes slices until there is nothing left to take; how many deliveries that were.
@@ -214,20 +231,30 @@ impl Pruner {
         };
         let free = |connection: &Connection| connection.pragma_query_value(None, "freelist_count", count);
         let (mut taken, before) = (0, free(&transaction)?);
+        let (mut bodies, mut bodies_freed) = (Vec::new(), 0);
         {
+            let mut large = transaction.prepare_cached(&format!(
+                "SELECT body FROM deliveries WHERE number = ?1 AND {IS_LARGE}
+                 UNION ALL SELECT body FROM attempts WHERE delivery = ?1 AND {IS_LARGE}"
+            ))?;
             let mut attempts = transaction.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?;
             let mut delivery = transaction.prepare_cached("DELETE FROM deliveries WHERE number = ?1")?;
             for number in victims {
+                let places = places(&mut large, [number])?;
+                bodies_freed += places.iter().map(Place::space).sum::<u64>();
+                bodies.extend(places);
                 attempts.execute([number])?;
                 delivery.execute([number])?;
                 taken += 1;
-                let freed = (free(&transaction)? - before) * page_size;
+                let freed = (free(&transaction)? - before) * page_size + bodies_freed;
                 if freed >= largest.min(spare) || stopwatch.elapsed() >= longest {
                     break;
                 }
             }
         }
         transaction.commit()?;
+        // Only now: a crash must not leave rows without bodies.
+        self.bodies.give_back(&mut bodies);
         Ok(taken)
     }
 
@@ -268,10 +295,11 @@ impl Pruner {
         self.connection.query_row("SELECT count(*) FROM deliveries", [], count)
     }
 
-    /// The size of the pages in use, in bytes.
+    /// The size of the pages in use and of the large bodies, in bytes.
     fn used(&self) -> rusqlite::Result<u64> {
         let pages = self.pragma("page_count")?.saturating_sub(self.pragma("freelist_count")?);
-        Ok(pages * self.pragma("page_size")?)
+        let bodies = self.connection.prepare_cached(&space_of_bodies())?.query_row([], count)?;
+        Ok(pages * self.pragma("page_size")? + bodies)
     }
 
     fn pragma(&self, name: &str) -> rusqlite::Result<u64> {
@@ -284,11 +312,38 @@ const NOT_HELD: &str = "number NOT IN (SELECT delivery FROM held)";
 
 /// The sizes of deliveries, oldest first, about: a row takes some 200 bytes beside its headers and body.
 fn sizes() -> String {
+    let (request, answer) = (bodies::length_of("d.body"), bodies::length_of("body"));
     format!(
-        "SELECT 200 + length(d.headers) + length(d.body) + coalesce(
-             (SELECT sum(200 + length(headers) + length(body)) FROM attempts WHERE delivery = d.number), 0)
+        "SELECT 200 + length(d.headers) + {request} + coalesce(
+             (SELECT sum(200 + length(headers) + {answer}) FROM attempts WHERE delivery = d.number), 0)
          FROM deliveries AS d WHERE {NOT_HELD} ORDER BY d.number LIMIT -1 OFFSET ?1"
     )
+}
+
+/// The space that large bodies take, in bytes.
+fn space_of_bodies() -> String {
+    let space = bodies::space_of("body");
+    format!(
+        "SELECT coalesce(sum(space), 0) FROM (
+             SELECT {space} AS space FROM deliveries INDEXED BY deliveries_large WHERE {IS_LARGE}
+             UNION ALL SELECT {space} FROM attempts INDEXED BY attempts_large WHERE {IS_LARGE})"
+    )
+}
+
+/// The places in a segment that rows point at.
+fn places_in(connection: &Connection, segment: u64) -> rusqlite::Result<Vec<Place>> {
+    let is_in = format!("{IS_LARGE} AND body >= ?1 AND body < ?2");
+    let text = format!(
+        "SELECT body FROM deliveries INDEXED BY deliveries_large WHERE {is_in}
+         UNION ALL SELECT body FROM attempts INDEXED BY attempts_large WHERE {is_in}"
+    );
+    places(&mut connection.prepare(&text)?, bodies::range_of(segment))
+}
+
+/// The places that a statement gives; what is none cannot be read, and points at nothing.
+fn places(statement: &mut Statement<'_>, values: impl Params) -> rusqlite::Result<Vec<Place>> {
+    let place = |row: &rusqlite::Row<'_>| Ok(Place::of(row.get_ref(0)?).ok().flatten());
+    statement.query_map(values, place)?.filter_map(Result::transpose).collect()
 }
 
 fn count(row: &rusqlite::Row<'_>) -> rusqlite::Result<u64> {
@@ -304,149 +359,4 @@ fn signed(number: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use tempfile::{TempDir, tempdir};
-
-    use super::*;
-    use crate::model::{
-        Answer, Attempt, DeliveryId, Headers, Incoming, Kind, Origin, Outcome, Request, Verdict,
-    };
-    use crate::store::{Imported, Importer, Query, Reader};
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_700_000_000 + second).unwrap()
-    }
-
-    /// A record of so many deliveries, one each second, with bodies of so many bytes.
-    fn record(deliveries: i64, bytes: usize) -> (TempDir, Pruner) {
-        let folder = tempdir().unwrap();
-        let clock = Clock::fixed(at(0), 1);
-        add(folder.path(), &clock, 0..deliveries, bytes);
-        let pruner = Pruner::open(folder.path(), clock).unwrap().unwrap();
-        (folder, pruner)
-    }
-
-    fn add(folder: &Path, clock: &Clock, seconds: std::ops::Range<i64>, bytes: usize) {
-        let body = Bytes::from(vec![b'x'; bytes]);
-        let delivery = |second| Imported {
-            incoming: Incoming {
-                id: DeliveryId::new(clock),
-                received_at: at(second),
-                origin: Origin::Ingress,
-                replay_of: None,
-                kind: Kind::default(),
-                signature: Verdict::Unchecked,
-                signature_note: None,
-                not_forwarded: None,
-                request: Request {
-                    method: "POST".to_owned(),
-                    path: "/".to_owned(),
-                    headers: Headers::new(),
-                    body: body.clone(),
-                    trailers: Headers::new(),
-                },
-            },
-            attempts: vec![Attempt {
-                number: 1,
-                target: "http://localhost/".to_owned(),
-                started_at: at(second),
-                duration: Duration::ZERO,
-                outcome: Outcome::Answered(Answer {
-                    status: 200,
-                    headers: Headers::new(),
-                    body: body.clone(),
-                    cut: false,
-                }),
-            }],
-        };
-        let batch: Vec<Imported> = seconds.map(delivery).collect();
-        let mut importer = Importer::open(folder).unwrap();
-        assert_eq!(importer.add(&batch).unwrap(), batch.len());
-    }
-
-    fn numbers(folder: &Path) -> Vec<i64> {
-        let query = Query { limit: usize::MAX, ..Query::default() };
-        let list = Reader::open(folder).unwrap().unwrap().list(&query).unwrap();
-        list.iter().rev().map(|delivery| delivery.number).collect()
-    }
-
-    fn prune(pruner: &mut Pruner, limits: Limits) -> Pruned {
-        let planned = pruner.plan(&limits).unwrap();
-        let pruned = pruner.prune(&limits, Duration::ZERO, || true).unwrap();
-        if limits.max_bytes.is_none() {
-            assert_eq!(planned, pruned);
-        }
-        pruned
-    }
-
-    #[test]
-    fn the_oldest_go_by_age_and_by_count() {
-        let (folder, mut pruner) = record(1000, 100);
-        let pruned = prune(&mut pruner, Limits { before: Some(at(300)), ..Limits::default() });
-        assert_eq!(pruned, Pruned { by_age: 300, left: 700, ..Pruned::default() });
-        let pruned = prune(&mut pruner, Limits { before: Some(at(400)), keep: Some(10), max_bytes: None });
-        assert_eq!(pruned, Pruned { by_age: 100, by_count: 590, by_size: 0, left: 10 });
-        assert_eq!(numbers(folder.path()), (991..=1000).collect::<Vec<_>>());
-        assert_eq!(prune(&mut pruner, Limits { keep: Some(10), ..Limits::default() }).gone(), 0);
-        assert_eq!(prune(&mut pruner, Limits::default()).left, 10);
-    }
-
-    #[test]
-    fn numbers_are_never_given_again_and_attempts_go_with_their_deliveries() {
-        let (folder, mut pruner) = record(5, 100);
-        assert_eq!(prune(&mut pruner, Limits { keep: Some(0), ..Limits::default() }).gone(), 5);
-        let attempts = pruner.connection.query_row("SELECT count(*) FROM attempts", [], count).unwrap();
-        assert_eq!(attempts, 0);
-        add(folder.path(), &Clock::fixed(at(9), 2), 0..1, 1);
-        assert_eq!(numbers(folder.path()), [6]);
-    }
-
-    #[test]
-    fn what_waits_for_its_target_stays() {
-        let (folder, mut pruner) = record(10, 100);
-        pruner.connection.execute_batch("INSERT INTO held VALUES (1, '3000'), (4, '3000')").unwrap();
-        let pruned = prune(&mut pruner, Limits { before: Some(at(5)), ..Limits::default() });
-        assert_eq!((pruned.by_age, numbers(folder.path())), (3, vec![1, 4, 6, 7, 8, 9, 10]));
-        let pruned = prune(&mut pruner, Limits { keep: Some(0), ..Limits::default() });
-        assert_eq!((pruned.by_count, numbers(folder.path())), (5, vec![1, 4]));
-        assert_eq!(prune(&mut pruner, Limits { max_bytes: Some(1), ..Limits::default() }).left, 2);
-    }
-
-    #[test]
-    fn the_file_gets_smaller_and_no_larger_than_it_may() {
-        let (folder, mut pruner) = record(60, 100_000);
-        pruner.copy_back().unwrap();
-        let before = pruner.bytes_on_disk();
-        assert!(before > 11_000_000, "{before}");
-        let limits = Limits { max_bytes: Some(4_000_000), ..Limits::default() };
-        let planned = pruner.plan(&limits).unwrap().by_size;
-        let pruned = prune(&mut pruner, limits);
-        assert!(planned.abs_diff(pruned.by_size) <= 4, "planned {planned}, pruned {}", pruned.by_size);
-        let after = pruner.bytes_on_disk();
-        assert!((2_500_000..=4_000_000).contains(&after), "{after}");
-        assert_eq!(numbers(folder.path()).last(), Some(&60));
-        // An empty record has a size, too: this comes to an end.
-        assert_eq!(prune(&mut pruner, Limits { max_bytes: Some(1), ..Limits::default() }).left, 0);
-        assert!(pruner.bytes_on_disk() < 200_000, "{}", pruner.bytes_on_disk());
-    }
-
-    #[test]
-    fn it_ends_when_it_is_told_to_and_goes_on_the_next_time() {
-        let (_folder, mut pruner) = record(1000, 10);
-        let slices = std::cell::Cell::new(0);
-        let two = || slices.replace(slices.get() + 1) < 2;
-        let limits = Limits { keep: Some(0), ..Limits::default() };
-        let pruned = pruner.prune(&limits, Duration::ZERO, two).unwrap();
-        assert!((1..=512).contains(&pruned.by_count), "{pruned:?}");
-        let pruned = prune(&mut pruner, limits);
-        assert_eq!(pruned.left, 0);
-    }
-
-    #[test]
-    fn where_there_is_no_record_there_is_nothing_to_prune() {
-        let folder = tempdir().unwrap();
-        assert!(Pruner::open(folder.path(), Clock::fixed(at(0), 1)).unwrap().is_none());
-        assert!(Pruner::open(&folder.path().join("x"), Clock::fixed(at(0), 1)).unwrap().is_none());
-    }
-}
+mod tests;

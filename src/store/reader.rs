@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
 
+use super::bodies::Folder;
 use super::search::Search;
 use super::select::{self, Select};
-use super::{Query, Recorded, Selector, StoreError, file, row, schema};
+use super::{Query, Recorded, Selector, StoreError, bodies, file, insert, row, schema};
 use crate::model::{Attempt, Delivery, Request};
 
 /// A reading connection. Its methods block; each sees the record as it was at one moment.
@@ -15,6 +16,7 @@ use crate::model::{Attempt, Delivery, Request};
 pub struct Reader {
     file: PathBuf,
     connection: Connection,
+    bodies: Folder,
 }
 
 /// What of an attempt's answer to read.
@@ -39,26 +41,41 @@ impl Reader {
             drop(file::open_for_writing(&file)?);
             connection = file::open_for_reading(&file)?;
         }
-        Ok(Some(Self { file, connection }))
+        let bodies = Folder::beside(&file);
+        Ok(Some(Self { file, connection, bodies }))
     }
 
     /// The deliveries that fit, newest first. Of an attempt's answer, headers and body are left empty.
     ///
     /// A search reads every delivery that fits otherwise until it has found enough.
     pub fn list(&self, query: &Query) -> Result<Vec<Delivery>, StoreError> {
-        self.at_one_moment(|| match select::select(&self.connection, query)? {
-            Some(select) => self.page(query, &select),
-            None => Ok(Vec::new()),
-        })
+        let list = || {
+            self.at_one_moment(|| match select::select(&self.connection, query)? {
+                Some(select) => self.page(query, &select),
+                None => Ok(Vec::new()),
+            })
+        };
+        // A body may be pruned while its row is still in sight; now it is not any more.
+        list().or_else(|error| if matches!(error, StoreError::Lost { .. }) { list() } else { Err(error) })
     }
 
     /// A delivery with everything that was kept of it; `None` when there is none like that.
     pub fn find(&self, selector: &Selector) -> Result<Option<Recorded>, StoreError> {
-        self.at_one_moment(|| {
+        let found = self.at_one_moment(|| {
             let Some((mut delivery, request)) = self.delivery(selector)? else { return Ok(None) };
-            delivery.attempts = attempts(&mut self.attempts(Answers::Whole)?, delivery.number)?;
+            delivery.attempts = self.attempts_of(&mut self.attempts(Answers::Whole)?, delivery.number)?;
             Ok(Some(Recorded { delivery, request }))
-        })
+        });
+        // A large body may have been pruned while it was read: then its row is gone by now.
+        let is_whole = |recorded: &Recorded| {
+            let answers = recorded.delivery.attempts.iter().map(insert::answer_body);
+            !answers.chain([&recorded.request.body[..]]).any(bodies::is_large)
+        };
+        match found {
+            Ok(Some(recorded)) if is_whole(&recorded) => Ok(Some(recorded)),
+            Ok(Some(_)) | Err(StoreError::Lost { .. }) if !self.has(selector)? => Ok(None),
+            found => found,
+        }
     }
 
     /// The targets that deliveries wait for.
@@ -87,7 +104,7 @@ impl Reader {
 
     fn page(&self, query: &Query, select: &Select) -> rusqlite::Result<Vec<Delivery>> {
         let mut search = match &query.search {
-            Some(text) => Some(Search::new(&self.connection, text)?),
+            Some(text) => Some(Search::new(&self.connection, &self.bodies, text)?),
             None => None,
         };
         let mut outlines = self.attempts(Answers::Outlined)?;
@@ -103,24 +120,35 @@ impl Reader {
                 continue;
             }
             let mut delivery = row::delivery(row)?;
-            delivery.attempts = attempts(&mut outlines, delivery.number)?;
+            delivery.attempts = self.attempts_of(&mut outlines, delivery.number)?;
             page.push(delivery);
         }
         Ok(page)
     }
 
     fn delivery(&self, selector: &Selector) -> rusqlite::Result<Option<(Delivery, Request)>> {
-        let (column, value) = match selector {
-            Selector::Id(id) => ("id", row::id_bytes(id).to_vec().into()),
-            Selector::Number(number) => ("number", Value::from(*number)),
-        };
+        let (column, value) = key(selector);
         let text = format!(
             "SELECT d.number AS number, {}, d.headers AS headers, d.body AS body
              FROM deliveries AS d WHERE d.{column} = ?1",
-            select::DELIVERY
+            select::delivery_columns()
         );
-        let whole = |row: &Row<'_>| Ok((row::delivery(row)?, row::request(row)?));
+        let whole = |row: &Row<'_>| Ok((row::delivery(row)?, row::request(row, &self.bodies)?));
         self.connection.prepare_cached(&text)?.query_row([value], whole).optional()
+    }
+
+    fn has(&self, selector: &Selector) -> Result<bool, StoreError> {
+        let (column, value) = key(selector);
+        let text = format!("SELECT 1 FROM deliveries WHERE {column} = ?1");
+        self.at_one_moment(|| Ok(self.connection.query_row(&text, [value], |_| Ok(())).optional()?.is_some()))
+    }
+
+    fn attempts_of(
+        &self,
+        statement: &mut CachedStatement<'_>,
+        delivery: i64,
+    ) -> rusqlite::Result<Vec<Attempt>> {
+        statement.query_map([delivery], |row| row::attempt(row, &self.bodies))?.collect()
     }
 
     /// The statement for the attempts of one delivery.
@@ -136,6 +164,10 @@ impl Reader {
     }
 }
 
-fn attempts(statement: &mut CachedStatement<'_>, delivery: i64) -> rusqlite::Result<Vec<Attempt>> {
-    statement.query_map([delivery], row::attempt)?.collect()
+/// The column that a selector goes by, and its value.
+fn key(selector: &Selector) -> (&'static str, Value) {
+    match selector {
+        Selector::Id(id) => ("id", row::id_bytes(id).to_vec().into()),
+        Selector::Number(number) => ("number", Value::from(*number)),
+    }
 }

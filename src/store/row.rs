@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::{FromSqlError, FromSqlResult, ValueRef};
 
+use super::StoreError;
+use super::bodies::{Folder, Place};
 use crate::model::{
     Answer, Attempt, Contract, Delivery, DeliveryId, Failure, FailureKind, Headers, Kind, NotForwarded,
     Origin, Outcome, Request, Verdict,
@@ -53,21 +55,22 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     })
 }
 
-/// The request of a row that has `method`, `path`, `headers` and `body`.
-pub(super) fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
+/// The request of a row that has `method`, `path`, `headers` and `body`; a large body is read from its place.
+pub(super) fn request(row: &Row<'_>, bodies: &Folder) -> rusqlite::Result<Request> {
     let (headers, trailers) = Headers::from_block_with(&bytes(row, "headers")?);
     let (method, path) = (row.get("method")?, row.get("path")?);
-    Ok(Request { method, path, headers, body: bytes(row, "body")?, trailers })
+    Ok(Request { method, path, headers, body: body(row, bodies)?, trailers })
 }
 
-/// The attempt of a row of [`select::ATTEMPT`](super::select::ATTEMPT), with `headers` and `body`.
-pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+/// The attempt of a row of [`select::ATTEMPT`](super::select::ATTEMPT), with `headers` and `body`; a large body is
+/// read from its place.
+pub(super) fn attempt(row: &Row<'_>, bodies: &Folder) -> rusqlite::Result<Attempt> {
     let status: Option<u16> = row.get("status")?;
     let outcome = match status {
         Some(status) => Outcome::Answered(Answer {
             status,
             headers: headers(row)?,
-            body: bytes(row, "body")?,
+            body: body(row, bodies)?,
             cut: row.get("cut")?,
         }),
         None => Outcome::Failed(Failure {
@@ -90,6 +93,23 @@ fn headers(row: &Row<'_>) -> rusqlite::Result<Headers> {
 
 fn bytes(row: &Row<'_>, column: &str) -> rusqlite::Result<Bytes> {
     Ok(Bytes::from(row.get::<_, Vec<u8>>(column)?))
+}
+
+fn body(row: &Row<'_>, bodies: &Folder) -> rusqlite::Result<Bytes> {
+    let Some(place) = place(row)? else { return bytes(row, "body") };
+    let mut body = Vec::new();
+    bodies.read(&place, &mut body).map_err(lost)?;
+    Ok(Bytes::from(body))
+}
+
+/// Where the body of a row is; `None` when the row has it.
+pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Option<Place>> {
+    read(row, "body", Place::of)
+}
+
+/// An error of a body, as one of the row that points at it.
+pub(super) fn lost(error: StoreError) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
 }
 
 /// Reads a column with `decode`; an error names the column.

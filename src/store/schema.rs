@@ -10,7 +10,7 @@ use super::StoreError;
 ///
 /// Only ever add to the end. A new name in a column of names (`origin`, `signature`, `contract`, `error`) needs a
 /// step as well, an empty one: older programs take an unknown name for damage.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE, LARGE_BODIES];
 
 /// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked, and
 /// trailers stand behind an empty line of it.
@@ -92,6 +92,12 @@ const ATTEMPTS_BY_KEY: &str = "
 
 /// Few deliveries have one, and where there is none it takes no room, nor does it stand behind the body for a reader.
 const SIGNATURE_NOTE: &str = "ALTER TABLE deliveries ADD COLUMN signature_note TEXT";
+
+/// The body of a row may be text: the place of the body, in a file of its own (`bodies`). The indexes find those few.
+const LARGE_BODIES: &str = "
+    CREATE INDEX deliveries_large ON deliveries (body) WHERE typeof(body) = 'text';
+    CREATE INDEX attempts_large ON attempts (body) WHERE typeof(body) = 'text';
+";
 
 /// How many steps `connection` has behind it.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {

@@ -3,32 +3,58 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, Row};
 
+use super::bodies::Folder;
+use super::row;
+
 /// A search through the deliveries of a list and their answers.
 pub(super) struct Search<'c> {
     needle: Needle,
     answers: CachedStatement<'c>,
+    bodies: &'c Folder,
+    /// The last large body.
+    large: Vec<u8>,
 }
 
 impl<'c> Search<'c> {
-    pub(super) fn new(connection: &'c Connection, text: &str) -> rusqlite::Result<Self> {
+    pub(super) fn new(connection: &'c Connection, bodies: &'c Folder, text: &str) -> rusqlite::Result<Self> {
         let answers = connection.prepare_cached("SELECT body FROM attempts WHERE delivery = ?1")?;
-        Ok(Self { needle: Needle::new(text), answers })
+        Ok(Self { needle: Needle::new(text), answers, bodies, large: Vec::new() })
     }
 
     /// Whether the delivery of a row of [`select`](super::select::select) has the text.
     pub(super) fn finds(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
-        for column in ["path", "headers", "body"] {
+        for column in ["path", "headers"] {
             if self.needle.is_in_value(row.get_ref(column)?) {
                 return Ok(true);
             }
         }
-        let mut answers = self.answers.query([row.get::<_, i64>("number")?])?;
+        let Self { needle, bodies, large, answers } = self;
+        if is_in_body(needle, bodies, large, row)? {
+            return Ok(true);
+        }
+        let mut answers = answers.query([row.get::<_, i64>("number")?])?;
         while let Some(answer) = answers.next()? {
-            if self.needle.is_in_value(answer.get_ref("body")?) {
+            if is_in_body(needle, bodies, large, answer)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+}
+
+/// Whether the body of a row has the text; a large one is read into `large`.
+fn is_in_body(
+    needle: &Needle,
+    bodies: &Folder,
+    large: &mut Vec<u8>,
+    row: &Row<'_>,
+) -> rusqlite::Result<bool> {
+    match row::place(row)? {
+        None => Ok(needle.is_in_value(row.get_ref("body")?)),
+        Some(place) => {
+            bodies.read(&place, large).map_err(row::lost)?;
+            Ok(needle.is_in(large))
+        }
     }
 }
 

@@ -3,18 +3,23 @@
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::Query;
+use super::{Query, bodies};
+
+/// The columns of a delivery, for [`row::delivery`](super::row::delivery), but for `number` and `body_bytes`.
+const DELIVERY: &str = "d.id AS id, d.received_at AS received_at, d.origin AS origin,
+    d.replay_of AS replay_of, d.contract AS contract, d.event_type AS event_type, d.wire_event AS wire_event,
+    d.signature AS signature, d.signature_note AS signature_note, d.not_forwarded AS not_forwarded,
+    EXISTS (SELECT 1 FROM held WHERE held.delivery = d.number) AS held, d.method AS method, d.path AS path";
+
+/// The columns of an attempt, for [`row::attempt`](super::row::attempt), but for `headers` and `body`.
+pub(super) const ATTEMPT: &str = "number, target, started_at, duration_us, status, error, detail, cut";
 
 /// The columns of a delivery, for [`row::delivery`](super::row::delivery), but for `number`.
 ///
 /// SQLite knows the length of a body without reading it.
-pub(super) const DELIVERY: &str = "d.id AS id, d.received_at AS received_at, d.origin AS origin,
-    d.replay_of AS replay_of, d.contract AS contract, d.event_type AS event_type, d.wire_event AS wire_event,
-    d.signature AS signature, d.signature_note AS signature_note, d.not_forwarded AS not_forwarded,
-    EXISTS (SELECT 1 FROM held WHERE held.delivery = d.number) AS held, d.method AS method, d.path AS path, length(d.body) AS body_bytes";
-
-/// The columns of an attempt, for [`row::attempt`](super::row::attempt), but for `headers` and `body`.
-pub(super) const ATTEMPT: &str = "number, target, started_at, duration_us, status, error, detail, cut";
+pub(super) fn delivery_columns() -> String {
+    format!("{DELIVERY}, {} AS body_bytes", bodies::length_of("d.body"))
+}
 
 /// How many event types are looked up one by one; with more, a pattern is tried on every delivery.
 const FEW: usize = 32;
@@ -77,8 +82,9 @@ pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result
         return Ok(None);
     }
     let bodies = if query.search.is_some() { ", d.headers AS headers, d.body AS body" } else { "" };
+    let columns = delivery_columns();
     let parts = parts.into_iter().map(|conditions| {
-        format!("SELECT {key} AS number, {DELIVERY}{bodies} FROM {table} WHERE {}", conditions.join(" AND "))
+        format!("SELECT {key} AS number, {columns}{bodies} FROM {table} WHERE {}", conditions.join(" AND "))
     });
     select.text = parts.collect::<Vec<_>>().join(" UNION ALL ") + " ORDER BY number DESC";
     Ok(Some(select))

@@ -10,11 +10,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::StoreError;
+use super::bodies::{Appender, Folder, Place};
 use super::file::{self, Identity};
-use super::insert::Inserts;
+use super::insert::{self, Inserts};
 use super::later::Later;
 use super::outbox::{Outbox, Reply};
-use crate::model::{Attempt, Incoming, Outcome, Target};
+use crate::model::{Attempt, Incoming, Target};
 
 /// How many jobs go into one transaction at most.
 const BATCH_JOBS: usize = 256;
@@ -71,6 +72,7 @@ enum News {
 pub(super) struct Writer {
     file: PathBuf,
     open: Option<Open>,
+    bodies: Appender,
     queue: mpsc::Receiver<Command>,
     later: Later,
     outbox: Outbox,
@@ -86,22 +88,20 @@ struct Open {
 }
 
 impl Job {
-    /// The size of its bodies.
-    fn bytes(&self) -> usize {
+    /// The body that it is to put.
+    fn body(&self) -> &[u8] {
         match self {
-            Self::Delivery(incoming, _) => incoming.request.body.len(),
-            Self::Attempt(_, attempt, _) => match &attempt.outcome {
-                Outcome::Answered(answer) => answer.body.len(),
-                Outcome::Failed(_) => 0,
-            },
+            Self::Delivery(incoming, _) => &incoming.request.body,
+            Self::Attempt(_, attempt, _) => insert::answer_body(attempt),
         }
     }
 
-    fn put(&self, inserts: &mut Inserts<'_>) -> rusqlite::Result<i64> {
+    /// Puts it, with its body or the place of that.
+    fn put(&self, inserts: &mut Inserts<'_>, body: Option<Place>) -> rusqlite::Result<i64> {
         let (delivery, waiting) = match self {
-            Self::Delivery(incoming, waiting) => (inserts.delivery(incoming)?, waiting),
+            Self::Delivery(incoming, waiting) => (inserts.delivery(incoming, body)?, waiting),
             Self::Attempt(delivery, attempt, waiting) => {
-                inserts.attempt(*delivery, attempt)?;
+                inserts.attempt(*delivery, attempt, body)?;
                 (*delivery, waiting)
             }
         };
@@ -119,7 +119,8 @@ impl Writer {
         outbox: Outbox,
     ) -> Result<Self, StoreError> {
         let open = Some(Open::new(file)?);
-        Ok(Self { file: file.to_path_buf(), open, queue, later, outbox, log_has_news: true })
+        let bodies = Appender::new(Folder::beside(file));
+        Ok(Self { file: file.to_path_buf(), open, bodies, queue, later, outbox, log_has_news: true })
     }
 
     /// Starts the thread, which drops `alive` at its very end.
@@ -171,7 +172,7 @@ impl Writer {
         while let Some(command) = next {
             match command {
                 Command::Write(job, reply) => {
-                    bytes += job.bytes();
+                    bytes += job.body().len();
                     jobs.push((job, reply));
                 }
                 Command::Flush => {}
@@ -187,32 +188,41 @@ impl Writer {
     /// Commits the jobs and answers each.
     fn write(&mut self, jobs: Vec<(Job, Reply)>) {
         let outcome = self.commit(&jobs);
-        let file = &self.file;
         let replies = jobs.into_iter().map(|(_, reply)| reply);
         match outcome {
-            Ok(outcomes) => {
-                let outcome = |outcome: rusqlite::Result<_>| {
-                    outcome.map_err(|error| StoreError::from_sqlite(file, &error))
-                };
-                self.outbox.send(replies.zip(outcomes.into_iter().map(outcome)));
-            }
+            Ok(outcomes) => self.outbox.send(replies.zip(outcomes)),
             Err(error) => self.outbox.send(replies.zip(std::iter::repeat(Err(error)))),
         }
     }
 
-    /// Commits the jobs. A connection that failed is dropped, so that the next try starts afresh.
-    fn commit(&mut self, jobs: &[(Job, Reply)]) -> Result<Vec<rusqlite::Result<i64>>, StoreError> {
-        let open = self.opened()?;
-        let outcome = transact(&mut open.connection, jobs);
-        let is_sound = open.connection.is_autocommit();
-        outcome.map_err(|error| {
-            let error = StoreError::from_sqlite(&self.file, &error);
-            let passes = matches!(error, StoreError::Busy { .. } | StoreError::Full { .. });
-            if !(passes && is_sound) {
-                self.open = None;
+    /// Puts large bodies where they stay, then commits the jobs. A connection that failed is dropped, so that the next
+    /// try starts afresh.
+    fn commit(&mut self, jobs: &[(Job, Reply)]) -> Result<Vec<Result<i64, StoreError>>, StoreError> {
+        let placed = self.bodies.place(jobs.iter().map(|(job, _)| job.body()));
+        let open = match self.opened() {
+            Ok(open) => open,
+            Err(error) => {
+                self.bodies.take_back();
+                return Err(error);
             }
-            error
-        })
+        };
+        let outcome = transact(&mut open.connection, jobs, &placed);
+        let is_sound = open.connection.is_autocommit();
+        let told = |error: rusqlite::Error| StoreError::from_sqlite(&self.file, &error);
+        match outcome {
+            Ok(outcomes) => Ok(outcomes.into_iter().map(|outcome| outcome.map_err(told)).collect()),
+            Err(error) => {
+                let error = told(error);
+                let passes = matches!(error, StoreError::Busy { .. } | StoreError::Full { .. });
+                if passes && is_sound {
+                    // Surely nothing of it was written.
+                    self.bodies.take_back();
+                } else {
+                    self.open = None;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// The connection, opened again when it was dropped or when its file is no longer the one at its path.
@@ -264,17 +274,21 @@ impl Open {
     }
 }
 
-/// Writes the jobs in one transaction. A job that cannot be written on its own account (its id is taken, its body is
-/// beyond what a row can hold) fails alone.
+/// Writes the jobs in one transaction, each with the place that was found for its body. A job that cannot be written on
+/// its own account (its id is taken, its body found no place) fails alone.
 fn transact(
     connection: &mut Connection,
     jobs: &[(Job, Reply)],
+    placed: &[Result<Option<Place>, StoreError>],
 ) -> rusqlite::Result<Vec<rusqlite::Result<i64>>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut inserts = Inserts::prepare(&transaction)?;
     let mut outcomes = Vec::with_capacity(jobs.len());
-    for (job, _) in jobs {
-        let outcome = job.put(&mut inserts);
+    for ((job, _), place) in jobs.iter().zip(placed) {
+        let outcome = match place {
+            Ok(place) => job.put(&mut inserts, *place),
+            Err(error) => Err(rusqlite::Error::ToSqlConversionFailure(error.clone().into())),
+        };
         match outcome {
             Err(error) if !is_of_one_job(&error) => return Err(error),
             outcome => outcomes.push(outcome),
@@ -286,5 +300,6 @@ fn transact(
 }
 
 fn is_of_one_job(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig))
+    matches!(error, rusqlite::Error::ToSqlConversionFailure(_))
+        || matches!(error.sqlite_error_code(), Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::types::Value;
 
 use crate::assurance::{Random, report, skipped, tier};
 use crate::handler::{self, Handler};
@@ -138,17 +139,37 @@ fn database(world: &World) -> PathBuf {
 /// The bodies in the record, sorted.
 fn recorded_bodies(database: &Path) -> Vec<Vec<u8>> {
     let connection = Connection::open(database).unwrap();
-    let mut statement = connection.prepare("SELECT body FROM deliveries ORDER BY body").unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    let mut statement = connection.prepare("SELECT body FROM deliveries").unwrap();
+    let bodies = statement.query_map([], |row| Ok(body(database, &row.get(0)?))).unwrap();
+    let mut bodies: Vec<_> = bodies.map(Result::unwrap).collect();
+    bodies.sort();
+    bodies
+}
+
+/// The body that a column has, or that stands where the column says: `SEGMENT:LENGTH:OFFSET`.
+fn body(database: &Path, column: &Value) -> Vec<u8> {
+    let place = match column {
+        Value::Blob(body) => return body.clone(),
+        Value::Text(place) => place,
+        other => panic!("{other:?}"),
+    };
+    let [segment, length, offset] = place.split(':').collect::<Vec<_>>()[..] else { panic!("{place}") };
+    let file = fs::File::open(database.with_file_name("bodies").join(segment)).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    file.read_exact_at(&mut body, offset.parse().unwrap()).unwrap();
+    body
 }
 
 /// What one sender sent, and what it was told about it.
-#[derive(Default)]
-struct Ledger(Vec<Letter>);
+struct Ledger {
+    /// The size of its bodies, when it is more than they need.
+    bytes: usize,
+    letters: Vec<Letter>,
+}
 
 #[derive(Default)]
 struct Letter {
-    body: String,
+    name: String,
     tries: usize,
     /// The id under which it was answered.
     answered: Option<String>,
@@ -160,13 +181,13 @@ impl Ledger {
     fn send(&mut self, name: &str, address: &str, answered: &mpsc::Sender<()>) {
         let Ok(mut sender) = Sender::connect(address) else { return };
         loop {
-            if self.0.last().is_none_or(|letter| letter.answered.is_some()) {
-                let body = format!(r#"{{"sender":"{name}","number":{}}}"#, self.0.len());
-                self.0.push(Letter { body, ..Letter::default() });
+            if self.letters.last().is_none_or(|letter| letter.answered.is_some()) {
+                let name = format!(r#"{{"sender":"{name}","number":{}}}"#, self.letters.len());
+                self.letters.push(Letter { name, ..Letter::default() });
             }
-            let letter = self.0.last_mut().unwrap();
+            let letter = self.letters.last_mut().unwrap();
             letter.tries += 1;
-            let Ok(reply) = sender.post(letter.body.as_bytes()) else { return };
+            let Ok(reply) = sender.post(&letter.body(self.bytes)) else { return };
             assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
             letter.answered = Some(reply.header("mbaas-dev-delivery").unwrap().to_owned());
             // Nobody counts any more once it was decided to kill.
@@ -175,11 +196,51 @@ impl Ledger {
     }
 }
 
+impl Letter {
+    /// Its name, repeated until there are so many bytes.
+    fn body(&self, bytes: usize) -> Vec<u8> {
+        let mut body = self.name.repeat(bytes / self.name.len() + 1);
+        body.truncate(bytes.max(self.name.len()));
+        body.into_bytes()
+    }
+}
+
 #[test]
 fn whatever_was_answered_survives_kills() {
-    let kills = tier(20, 200);
-    let (world, handler, mut random) = (World::new(), Handler::start(), Random(SEED));
-    let mut ledgers: Vec<Ledger> = (0..8).map(|_| Ledger::default()).collect();
+    let world = World::new();
+    let (letters, again) = survives(&world, tier(20, 200), 8, 0, 250);
+    assert!(letters > 500 && again > 0, "the kills met no load");
+}
+
+#[test]
+fn large_bodies_that_were_answered_survive_kills_too() {
+    const BYTES: usize = 1024 * 1024;
+    let world = World::new();
+    let (letters, again) = survives(&world, tier(8, 40), 4, BYTES, 20);
+    assert!(letters > 20 && again > 0, "the kills met no load");
+
+    // What was appended right before a kill, and has no row, takes no space for long.
+    let bodies = recorded_bodies(&database(&world));
+    let pruned = world.run(&["deliveries", "prune", "--keep", "1000000"]);
+    assert_eq!((pruned.code(), pruned.errors().as_str()), (0, ""));
+    let segments = fs::read_dir(state(&world).join("bodies")).unwrap().map(Result::unwrap);
+    let space: u64 = segments.map(|segment| segment.metadata().unwrap().blocks() * 512).sum();
+    let needed = (bodies.len() * BYTES) as u64;
+    assert!((needed..=needed + 64 * 1024).contains(&space), "{space} bytes for {} bodies", bodies.len());
+    assert!(recorded_bodies(&database(&world)) == bodies);
+}
+
+/// Kills `listen` under load again and again, then looks for all that was answered; how many bodies there were, and how
+/// many of them were sent again.
+fn survives(
+    world: &World,
+    kills: usize,
+    senders: usize,
+    bytes: usize,
+    answers_each: usize,
+) -> (usize, usize) {
+    let (handler, mut random) = (Handler::start(), Random(SEED));
+    let mut ledgers: Vec<Ledger> = (0..senders).map(|_| Ledger { bytes, letters: Vec::new() }).collect();
     for _ in 0..kills {
         let listening = world.listen(&["--forward", &handler.target()]);
         let address = listening.address();
@@ -189,7 +250,7 @@ fn whatever_was_answered_survives_kills() {
                 let (address, answered) = (&address, answered.clone());
                 scope.spawn(move || ledger.send(&name.to_string(), address, &answered));
             }
-            for _ in 0..random.below(250) {
+            for _ in 0..random.below(answers_each) {
                 answers.recv_timeout(PATIENCE).expect("senders are answered");
             }
             thread::sleep(Duration::from_micros(random.below(3000) as u64));
@@ -203,36 +264,36 @@ fn whatever_was_answered_survives_kills() {
     let numbers: BTreeSet<_> =
         listed.objects().iter().map(|delivery| delivery["number"].as_i64().unwrap()).collect();
 
-    let connection = Connection::open(database(&world)).unwrap();
+    let connection = Connection::open(database(world)).unwrap();
     let one = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(one("PRAGMA integrity_check"), "ok");
     let orphans = "SELECT count(*) || '' FROM attempts WHERE delivery NOT IN (SELECT number FROM deliveries)";
     assert_eq!(one(orphans), "0");
     let mut statement = connection.prepare("SELECT body, 'dlv_' || lower(hex(id)) FROM deliveries").unwrap();
-    let rows: Vec<(Vec<u8>, String)> =
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    let row = |row: &rusqlite::Row<'_>| Ok((body(&database(world), &row.get(0)?), row.get(1)?));
+    let rows: Vec<(Vec<u8>, String)> = statement.query_map([], row).unwrap().map(Result::unwrap).collect();
     assert_eq!(numbers.len(), rows.len(), "every delivery has a number of its own, and is listed");
     let mut recorded: HashMap<&[u8], Vec<&str>> = HashMap::new();
     for (body, id) in &rows {
         recorded.entry(body).or_default().push(id);
     }
 
-    let letters: Vec<&Letter> = ledgers.iter().flat_map(|ledger| &ledger.0).collect();
+    let letters: Vec<&Letter> = ledgers.iter().flat_map(|ledger| &ledger.letters).collect();
     let mut violations = 0;
     for letter in &letters {
-        let ids = recorded.remove(letter.body.as_bytes()).unwrap_or_default();
+        let ids = recorded.remove(&letter.body(bytes)[..]).unwrap_or_default();
         let is_there = letter.answered.as_ref().is_none_or(|id| ids.contains(&id.as_str()));
         if !is_there || ids.len() > letter.tries {
             violations += 1;
-            println!("{}: tried {}, answered {:?}, {ids:?}", letter.body, letter.tries, letter.answered);
+            println!("{}: tried {}, answered {:?}, {ids:?}", letter.name, letter.tries, letter.answered);
         }
     }
     let again = letters.iter().filter(|letter| letter.tries > 1).count();
     println!("{} deliveries over {kills} kills, {again} sent again", letters.len());
     report("D1", kills, violations);
     assert_eq!(violations, 0);
-    assert!(recorded.is_empty(), "{recorded:?} were never sent");
-    assert!(letters.len() > 500 && again > 0, "the kills met no load");
+    assert!(recorded.is_empty(), "{} were never sent", recorded.len());
+    (letters.len(), again)
 }
 
 /// A small file system, gone when dropped.
@@ -278,10 +339,16 @@ fn nothing_is_acknowledged_on_a_full_disk_and_recording_goes_on_once_there_is_sp
     let Some(disk) = Disk::mount(state(&world), "4m", test) else { return };
     let mut listening = world.listen(&["--forward", &handler.target()]);
     let mut sender = Sender::connect(&listening.address()).unwrap();
-    assert_eq!(sender.post(b"before").unwrap().status, 200);
-    let mut acknowledged = vec![b"before".to_vec()];
+    let mut acknowledged = vec![b"before".to_vec(), vec![b'A'; 300 * 1024]];
+    for body in &acknowledged {
+        assert_eq!(sender.post(body).unwrap().status, 200);
+    }
 
     let filler = disk.fill();
+    // A large body finds some room, but not enough.
+    let file = fs::OpenOptions::new().write(true).open(&filler).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 128 * 1024).unwrap();
+    drop(file);
     for number in 0..10 {
         let large = vec![b'a' + number; 300 * 1024];
         let reply = sender.post(&large).unwrap();
@@ -300,13 +367,14 @@ fn nothing_is_acknowledged_on_a_full_disk_and_recording_goes_on_once_there_is_sp
     }
     let error = listening.next("error");
     assert_eq!(error["code"], "store");
-    assert!(error["message"].as_str().unwrap().ends_with("deliveries.db` is full"), "{error}");
+    assert!(error["message"].as_str().unwrap().ends_with("bodies/000000000001` is full"), "{error}");
     assert_eq!(error["hint"], "Free some space; recording goes on by itself after that.");
 
     fs::remove_file(filler).unwrap();
     for number in 0..3 {
         let body = vec![b'x' + number; 300 * 1024];
-        assert_eq!(sender.post(&body).unwrap().status, 200);
+        let reply = sender.post(&body).unwrap();
+        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
         acknowledged.push(body);
     }
     drop(sender);
@@ -445,7 +513,7 @@ fn a_record_of_a_newer_version_is_refused_and_left_alone() {
     Connection::open(database(&world)).unwrap().pragma_update(None, "user_version", 999).unwrap();
     insta::assert_snapshot!(refusals_of_a_file(&fs::read(database(&world)).unwrap()), @r"
     deliveries, listen, trigger:
-    error: `[PROJECT]/.mbaas-dev/deliveries.db` was written by a newer mbaas-dev: it has format 999, and this one knows formats up to 3
+    error: `[PROJECT]/.mbaas-dev/deliveries.db` was written by a newer mbaas-dev: it has format 999, and this one knows formats up to 4
     hint: Update mbaas-dev, or use another folder with `--data-dir`.
     ");
 }

@@ -26,8 +26,9 @@ pub fn database(examined: &Result<Option<Health>, StoreError>) -> Vec<Check> {
             StoreError::Damaged { file: health.file.clone(), detail: Printable::text(damage).to_string() };
         checks.push(Check::finding(NAME, error.to_string(), error.hint()));
     }
-    if health.bytes > LARGE {
-        let said = format!("it takes {}", size(health.bytes));
+    checks.extend(health.lost.iter().map(|error| Check::finding(NAME, error.to_string(), error.hint())));
+    if health.bytes + health.body_bytes > LARGE {
+        let said = format!("it takes {}", size(health.bytes + health.body_bytes));
         checks.push(Check::finding(
             NAME,
             said,
@@ -44,7 +45,11 @@ pub fn database(examined: &Result<Option<Health>, StoreError>) -> Vec<Check> {
     if checks.is_empty() {
         let looked = if health.damage.is_some() { "sound" } else { "too large to be looked through quickly" };
         let (deliveries, format) = (health.deliveries, health.format);
-        let sizes = format!("{} and {} of log", size(health.bytes), size(health.log_bytes));
+        let bodies = match health.body_bytes {
+            0 => String::new(),
+            bytes => format!(", {} of large bodies", size(bytes)),
+        };
+        let sizes = format!("{}{bodies} and {} of log", size(health.bytes), size(health.log_bytes));
         checks.push(Check::good(
             NAME,
             format!("{looked}, {deliveries} deliveries, {sizes}, format {format}, SQLite {}", health.sqlite),
@@ -66,6 +71,8 @@ mod tests {
             deliveries: 3,
             bytes: 1024,
             log_bytes: 0,
+            body_bytes: 0,
+            lost: Vec::new(),
             sqlite: "3.54.1",
         };
         let findings = |health: Health| {
@@ -74,6 +81,10 @@ mod tests {
         assert_eq!(findings(health.clone()), 0);
         assert_eq!(findings(Health { damage: None, ..health.clone() }), 0);
         assert_eq!(findings(Health { damage: Some(vec!["row 1 missing".into()]), ..health.clone() }), 1);
+        assert_eq!(findings(Health { bytes: LARGE, body_bytes: 1, ..health.clone() }), 1);
+        let lost =
+            StoreError::Lost { file: "/d/bodies/000000000001".into(), detail: "it is not there".into() };
+        assert_eq!(findings(Health { lost: vec![lost], ..health.clone() }), 1);
         assert_eq!(findings(Health { bytes: LARGE + 1, log_bytes: LARGE_LOG + 1, ..health }), 2);
         let newer = StoreError::Newer { file: "/d/deliveries.db".into(), found: 9, known: 1 };
         assert!(database(&Err(newer))[0].advice.as_deref().is_some_and(|advice| advice.contains("Update")));

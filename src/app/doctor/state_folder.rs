@@ -11,6 +11,9 @@ use super::Check;
 const FILES: [&str; 6] =
     ["deliveries.db", "deliveries.db-wal", "deliveries.db-shm", "secrets.json", "listen.json", "lock"];
 
+/// The folder within it, likewise.
+const BODIES: &str = "bodies";
+
 const FOLDER: &str = "state folder";
 
 /// Looks at the folder, and at each file in it that is not as it must be.
@@ -44,6 +47,15 @@ pub fn state_folder(path: &Path) -> Vec<Check> {
             let said = format!("{} is not a regular file; it is never followed or opened", file.display());
             findings.push(Check::finding(FOLDER, said, format!("remove it (`rm {}`)", file.display())));
         }
+    }
+    let bodies = path.join(BODIES);
+    match fs::symlink_metadata(&bodies) {
+        Ok(found) if found.is_dir() => findings.extend(complaint(&bodies, &found, us, 0o700)),
+        Ok(_) => {
+            let said = format!("{} is not a folder; it is never followed", bodies.display());
+            findings.push(Check::finding(FOLDER, said, format!("remove it (`rm {}`)", bodies.display())));
+        }
+        Err(_) => {}
     }
     if !path.join(".gitignore").exists() {
         let advice = format!("write it: `echo '*' > {}`", path.join(".gitignore").display());
@@ -90,14 +102,16 @@ mod tests {
         fs::write(folder.join("secrets.json"), "{}").unwrap();
         fs::set_permissions(folder.join("secrets.json"), fs::Permissions::from_mode(0o640)).unwrap();
         symlink("/etc/passwd", folder.join("deliveries.db")).unwrap();
+        symlink("/etc", folder.join("bodies")).unwrap();
         let found: Vec<String> = state_folder(&folder).into_iter().filter_map(|check| check.advice).collect();
-        assert_eq!(found.len(), 4, "{found:?}");
+        assert_eq!(found.len(), 5, "{found:?}");
         assert!(found[0].starts_with("`chmod 700 ") && found[2].starts_with("`chmod 600 "), "{found:?}");
         symlink(&folder, outer.path().join("link")).unwrap();
         assert!(state_folder(&outer.path().join("link"))[0].found.contains("link"));
 
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
         fs::remove_file(folder.join("deliveries.db")).unwrap();
+        fs::remove_file(folder.join("bodies")).unwrap();
         fs::remove_file(folder.join("secrets.json")).unwrap();
         fs::write(folder.join(".gitignore"), "*\n").unwrap();
         assert_eq!(state_folder(&folder).len(), 1);

@@ -28,6 +28,8 @@ struct Row {
     attempts: Vec<Option<u16>>,
     /// Where a text stands: path, header, body or answer.
     text: Option<(&'static str, usize)>,
+    /// Whether body and last answer are large.
+    large: bool,
 }
 
 impl Row {
@@ -40,7 +42,13 @@ impl Row {
             replays: None,
             attempts: Vec::new(),
             text: None,
+            large: false,
         }
+    }
+
+    /// A body of this row that ends with `text`.
+    fn body(&self, text: &str) -> Bytes {
+        Bytes::from("\u{1F600}\0".repeat(if self.large { 8_000 } else { 1 }) + text)
     }
 
     fn failed(&self) -> bool {
@@ -60,7 +68,7 @@ impl Row {
         incoming.kind.event_type = self.event.map(|event| event.parse().unwrap());
         incoming.request.path = format!("/{}", self.text_at(0));
         incoming.request.headers.push("x-text", self.text_at(1));
-        incoming.request.body = Bytes::from(format!("\u{1F600}\0{}", self.text_at(2)));
+        incoming.request.body = self.body(self.text_at(2));
         incoming
     }
 
@@ -68,10 +76,11 @@ impl Row {
         (1..).zip(&self.attempts).map(|(number, status)| match status {
             None => refused(number),
             Some(status) => {
-                let body = if self.attempts.len() as u64 == u64::from(number) { self.text_at(3) } else { "" };
                 let mut attempt = answered(number, *status);
-                if let Outcome::Answered(answer) = &mut attempt.outcome {
-                    answer.body = Bytes::from(body);
+                if let Outcome::Answered(answer) = &mut attempt.outcome
+                    && self.attempts.len() as u64 == u64::from(number)
+                {
+                    answer.body = self.body(self.text_at(3));
                 }
                 attempt
             }
@@ -230,8 +239,9 @@ fn a_row() -> impl Strategy<Value = Row> {
         option::of(0..8_usize),
         vec(status, 0..3),
         option::of((select(&TEXTS[..]), 0..4_usize)),
+        proptest::bool::weighted(0.3),
     )
-        .prop_map(|(event, contract, origin, received, replays, attempts, text)| Row {
+        .prop_map(|(event, contract, origin, received, replays, attempts, text, large)| Row {
             event,
             contract,
             origin,
@@ -239,6 +249,7 @@ fn a_row() -> impl Strategy<Value = Row> {
             replays,
             attempts,
             text,
+            large,
         })
 }
 

@@ -1,6 +1,7 @@
 //! The record as a whole, on real files.
 
 mod faults;
+mod large;
 mod list;
 mod write;
 

@@ -1,0 +1,144 @@
+//! Pruning of real records.
+
+use bytes::Bytes;
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+use crate::model::{Answer, Attempt, DeliveryId, Headers, Incoming, Kind, Origin, Outcome, Request, Verdict};
+use crate::store::{Imported, Importer, Query, Reader};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+/// A record of so many deliveries, one each second, with bodies of so many bytes.
+fn record(deliveries: i64, bytes: usize) -> (TempDir, Pruner) {
+    let folder = tempdir().unwrap();
+    let clock = Clock::fixed(at(0), 1);
+    add(folder.path(), &clock, 0..deliveries, bytes);
+    let pruner = Pruner::open(folder.path(), clock).unwrap().unwrap();
+    (folder, pruner)
+}
+
+fn add(folder: &Path, clock: &Clock, seconds: std::ops::Range<i64>, bytes: usize) {
+    let body = Bytes::from(vec![b'x'; bytes]);
+    let delivery = |second| Imported {
+        incoming: Incoming {
+            id: DeliveryId::new(clock),
+            received_at: at(second),
+            origin: Origin::Ingress,
+            replay_of: None,
+            kind: Kind::default(),
+            signature: Verdict::Unchecked,
+            signature_note: None,
+            not_forwarded: None,
+            request: Request {
+                method: "POST".to_owned(),
+                path: "/".to_owned(),
+                headers: Headers::new(),
+                body: body.clone(),
+                trailers: Headers::new(),
+            },
+        },
+        attempts: vec![Attempt {
+            number: 1,
+            target: "http://localhost/".to_owned(),
+            started_at: at(second),
+            duration: Duration::ZERO,
+            outcome: Outcome::Answered(Answer {
+                status: 200,
+                headers: Headers::new(),
+                body: body.clone(),
+                cut: false,
+            }),
+        }],
+    };
+    let batch: Vec<Imported> = seconds.map(delivery).collect();
+    let mut importer = Importer::open(folder).unwrap();
+    assert_eq!(importer.add(&batch).unwrap(), batch.len());
+}
+
+fn numbers(folder: &Path) -> Vec<i64> {
+    let query = Query { limit: usize::MAX, ..Query::default() };
+    let list = Reader::open(folder).unwrap().unwrap().list(&query).unwrap();
+    list.iter().rev().map(|delivery| delivery.number).collect()
+}
+
+fn prune(pruner: &mut Pruner, limits: Limits) -> Pruned {
+    let planned = pruner.plan(&limits).unwrap();
+    let pruned = pruner.prune(&limits, Duration::ZERO, || true).unwrap();
+    if limits.max_bytes.is_none() {
+        assert_eq!(planned, pruned);
+    }
+    pruned
+}
+
+#[test]
+fn the_oldest_go_by_age_and_by_count() {
+    let (folder, mut pruner) = record(1000, 100);
+    let pruned = prune(&mut pruner, Limits { before: Some(at(300)), ..Limits::default() });
+    assert_eq!(pruned, Pruned { by_age: 300, left: 700, ..Pruned::default() });
+    let pruned = prune(&mut pruner, Limits { before: Some(at(400)), keep: Some(10), max_bytes: None });
+    assert_eq!(pruned, Pruned { by_age: 100, by_count: 590, by_size: 0, left: 10 });
+    assert_eq!(numbers(folder.path()), (991..=1000).collect::<Vec<_>>());
+    assert_eq!(prune(&mut pruner, Limits { keep: Some(10), ..Limits::default() }).gone(), 0);
+    assert_eq!(prune(&mut pruner, Limits::default()).left, 10);
+}
+
+#[test]
+fn numbers_are_never_given_again_and_attempts_go_with_their_deliveries() {
+    let (folder, mut pruner) = record(5, 100);
+    assert_eq!(prune(&mut pruner, Limits { keep: Some(0), ..Limits::default() }).gone(), 5);
+    let attempts = pruner.connection.query_row("SELECT count(*) FROM attempts", [], count).unwrap();
+    assert_eq!(attempts, 0);
+    add(folder.path(), &Clock::fixed(at(9), 2), 0..1, 1);
+    assert_eq!(numbers(folder.path()), [6]);
+}
+
+#[test]
+fn what_waits_for_its_target_stays() {
+    let (folder, mut pruner) = record(10, 100);
+    pruner.connection.execute_batch("INSERT INTO held VALUES (1, '3000'), (4, '3000')").unwrap();
+    let pruned = prune(&mut pruner, Limits { before: Some(at(5)), ..Limits::default() });
+    assert_eq!((pruned.by_age, numbers(folder.path())), (3, vec![1, 4, 6, 7, 8, 9, 10]));
+    let pruned = prune(&mut pruner, Limits { keep: Some(0), ..Limits::default() });
+    assert_eq!((pruned.by_count, numbers(folder.path())), (5, vec![1, 4]));
+    assert_eq!(prune(&mut pruner, Limits { max_bytes: Some(1), ..Limits::default() }).left, 2);
+}
+
+#[test]
+fn the_file_gets_smaller_and_no_larger_than_it_may() {
+    let (folder, mut pruner) = record(60, 100_000);
+    pruner.copy_back().unwrap();
+    let before = pruner.bytes_on_disk();
+    assert!(before > 11_000_000, "{before}");
+    let limits = Limits { max_bytes: Some(4_000_000), ..Limits::default() };
+    let planned = pruner.plan(&limits).unwrap().by_size;
+    let pruned = prune(&mut pruner, limits);
+    assert!(planned.abs_diff(pruned.by_size) <= 4, "planned {planned}, pruned {}", pruned.by_size);
+    let after = pruner.bytes_on_disk();
+    assert!((2_500_000..=4_000_000).contains(&after), "{after}");
+    assert_eq!(numbers(folder.path()).last(), Some(&60));
+    // An empty record has a size, too: this comes to an end.
+    assert_eq!(prune(&mut pruner, Limits { max_bytes: Some(1), ..Limits::default() }).left, 0);
+    assert!(pruner.bytes_on_disk() < 200_000, "{}", pruner.bytes_on_disk());
+}
+
+#[test]
+fn it_ends_when_it_is_told_to_and_goes_on_the_next_time() {
+    let (_folder, mut pruner) = record(1000, 10);
+    let slices = std::cell::Cell::new(0);
+    let two = || slices.replace(slices.get() + 1) < 2;
+    let limits = Limits { keep: Some(0), ..Limits::default() };
+    let pruned = pruner.prune(&limits, Duration::ZERO, two).unwrap();
+    assert!((1..=512).contains(&pruned.by_count), "{pruned:?}");
+    let pruned = prune(&mut pruner, limits);
+    assert_eq!(pruned.left, 0);
+}
+
+#[test]
+fn where_there_is_no_record_there_is_nothing_to_prune() {
+    let folder = tempdir().unwrap();
+    assert!(Pruner::open(folder.path(), Clock::fixed(at(0), 1)).unwrap().is_none());
+    assert!(Pruner::open(&folder.path().join("x"), Clock::fixed(at(0), 1)).unwrap().is_none());
+}
