@@ -117,8 +117,10 @@ def measure(binaries, handler, folder, chosen, say):
                         project = projects[name][0] if kind == "full" else pathlib.Path(own)
                         rates[name][kind].append(_insertions(binary, handler, body, project, chosen.seconds))
         for name, binary in binaries.items():
-            say(f"record: {name}: looking things up")
             full, figures = projects[name]
+            # What the loads have just added is to be in the index, as it is some moments after any load.
+            _settle(binary, full, handler)
+            say(f"record: {name}: looking things up")
             ratios = [f / e for f, e in zip(rates[name]["full"], rates[name]["empty"], strict=True)]
             figures |= {"rate_empty": statistics.median(rates[name]["empty"]),
                         "rate_full": statistics.median(rates[name]["full"]),

@@ -117,9 +117,26 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cell_size_check", true)
 }
 
+/// Does something with a connection that nobody waits for: it may get lost, and waits for no other program.
+pub(super) fn without_waiting<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.busy_timeout(Duration::ZERO)?;
+    let done = work(connection);
+    be_patient(connection)?;
+    done
+}
+
+fn be_patient(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.busy_timeout(PATIENCE)
+}
+
 fn set_up_writing(connection: &Connection) -> rusqlite::Result<()> {
     use_write_ahead_log(connection)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    be_patient(connection)?;
     // The writer copies the log back itself, when nobody waits for it.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update_and_check(None, "journal_size_limit", KEPT_LOG, |_| Ok(()))

@@ -3,8 +3,8 @@
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::bodies::{Column, Place};
-use super::row;
 use super::writer::Waiting;
+use super::{row, texts};
 use crate::contract;
 use crate::model::{Attempt, Contract, EventType, Headers, Incoming, NotForwarded, Outcome};
 
@@ -15,6 +15,9 @@ pub(super) struct Inserts<'c> {
     attempt: CachedStatement<'c>,
     hold: CachedStatement<'c>,
     release: CachedStatement<'c>,
+    again: CachedStatement<'c>,
+    /// Up to which delivery the text index goes.
+    watermark: i64,
 }
 
 impl<'c> Inserts<'c> {
@@ -28,6 +31,8 @@ impl<'c> Inserts<'c> {
             )?,
             hold: connection.prepare_cached("INSERT OR REPLACE INTO held (delivery, target) VALUES (?1, ?2)")?,
             release: connection.prepare_cached("DELETE FROM held WHERE delivery = ?1")?,
+            again: connection.prepare_cached("INSERT OR IGNORE INTO texts_again (delivery) VALUES (?1)")?,
+            watermark: texts::watermark(connection)?,
             attempt: connection.prepare_cached(
                 "INSERT INTO attempts (delivery, number, target, started_at, duration_us, acknowledged, status,
                      error, detail, cut, headers, body)
@@ -67,7 +72,7 @@ impl<'c> Inserts<'c> {
         }
     }
 
-    /// Puts an attempt in, with the body of its answer or the place of that.
+    /// Puts an attempt in, within the transaction that the statements were prepared in, with the body of its answer or the place of that.
     pub(super) fn attempt(
         &mut self,
         delivery: i64,
@@ -99,6 +104,9 @@ impl<'c> Inserts<'c> {
             &headers.to_block()[..],
             Column::new(answer_body(attempt), body),
         ])?;
+        if delivery <= self.watermark {
+            self.again.execute([delivery])?;
+        }
         Ok(())
     }
 }

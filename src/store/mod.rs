@@ -13,7 +13,9 @@ mod health;
 mod import;
 mod insert;
 mod later;
+mod needle;
 mod outbox;
+mod page;
 mod prune;
 mod query;
 mod reader;
@@ -21,6 +23,7 @@ mod row;
 mod schema;
 mod search;
 mod select;
+mod texts;
 mod writer;
 
 use std::path::Path;

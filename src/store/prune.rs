@@ -239,12 +239,14 @@ impl Pruner {
             ))?;
             let mut attempts = transaction.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?;
             let mut delivery = transaction.prepare_cached("DELETE FROM deliveries WHERE number = ?1")?;
+            let mut text = transaction.prepare_cached("DELETE FROM texts WHERE rowid = ?1")?;
             for number in victims {
                 let places = places(&mut large, [number])?;
                 bodies_freed += places.iter().map(Place::space).sum::<u64>();
                 bodies.extend(places);
                 attempts.execute([number])?;
                 delivery.execute([number])?;
+                text.execute([number])?;
                 taken += 1;
                 let freed = (free(&transaction)? - before) * page_size + bodies_freed;
                 if freed >= largest.min(spare) || stopwatch.elapsed() >= longest {

@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::bodies::Folder;
-use super::search::Search;
-use super::select::{self, Select};
-use super::{Query, Recorded, Selector, StoreError, bodies, file, insert, row, schema};
-use crate::model::{Attempt, Delivery, Request};
+use super::{Query, Recorded, Selector, StoreError, bodies, file, insert, page, row, schema, select};
+use crate::model::{Delivery, Request};
 
 /// A reading connection. Its methods block; each sees the record as it was at one moment.
 #[derive(Debug)]
@@ -17,13 +15,6 @@ pub struct Reader {
     file: PathBuf,
     connection: Connection,
     bodies: Folder,
-}
-
-/// What of an attempt's answer to read.
-#[derive(Clone, Copy)]
-enum Answers {
-    Whole,
-    Outlined,
 }
 
 impl Reader {
@@ -47,14 +38,10 @@ impl Reader {
 
     /// The deliveries that fit, newest first. Of an attempt's answer, headers and body are left empty.
     ///
-    /// A search reads every delivery that fits otherwise until it has found enough.
+    /// A search uses the text index for three or more characters in a row; otherwise, and for what the index does not
+    /// have yet, it reads every delivery that fits otherwise until it has found enough.
     pub fn list(&self, query: &Query) -> Result<Vec<Delivery>, StoreError> {
-        let list = || {
-            self.at_one_moment(|| match select::select(&self.connection, query)? {
-                Some(select) => self.page(query, &select),
-                None => Ok(Vec::new()),
-            })
-        };
+        let list = || self.at_one_moment(|| page::page(&self.connection, &self.bodies, query));
         // A body may be pruned while its row is still in sight; now it is not any more.
         list().or_else(|error| if matches!(error, StoreError::Lost { .. }) { list() } else { Err(error) })
     }
@@ -63,7 +50,8 @@ impl Reader {
     pub fn find(&self, selector: &Selector) -> Result<Option<Recorded>, StoreError> {
         let found = self.at_one_moment(|| {
             let Some((mut delivery, request)) = self.delivery(selector)? else { return Ok(None) };
-            delivery.attempts = self.attempts_of(&mut self.attempts(Answers::Whole)?, delivery.number)?;
+            let mut attempts = self.connection.prepare_cached(&select::attempts("headers, body"))?;
+            delivery.attempts = row::attempts(&mut attempts, delivery.number, &self.bodies)?;
             Ok(Some(Recorded { delivery, request }))
         });
         // A large body may have been pruned while it was read: then its row is gone by now.
@@ -102,30 +90,6 @@ impl Reader {
         Ok(found)
     }
 
-    fn page(&self, query: &Query, select: &Select) -> rusqlite::Result<Vec<Delivery>> {
-        let mut search = match &query.search {
-            Some(text) => Some(Search::new(&self.connection, &self.bodies, text)?),
-            None => None,
-        };
-        let mut outlines = self.attempts(Answers::Outlined)?;
-        let mut statement = self.connection.prepare_cached(&select.text)?;
-        let mut rows = statement.query(params_from_iter(&select.values))?;
-        let mut page = Vec::new();
-        while page.len() < query.limit
-            && let Some(row) = rows.next()?
-        {
-            if let Some(search) = &mut search
-                && !search.finds(row)?
-            {
-                continue;
-            }
-            let mut delivery = row::delivery(row)?;
-            delivery.attempts = self.attempts_of(&mut outlines, delivery.number)?;
-            page.push(delivery);
-        }
-        Ok(page)
-    }
-
     fn delivery(&self, selector: &Selector) -> rusqlite::Result<Option<(Delivery, Request)>> {
         let (column, value) = key(selector);
         let text = format!(
@@ -141,26 +105,6 @@ impl Reader {
         let (column, value) = key(selector);
         let text = format!("SELECT 1 FROM deliveries WHERE {column} = ?1");
         self.at_one_moment(|| Ok(self.connection.query_row(&text, [value], |_| Ok(())).optional()?.is_some()))
-    }
-
-    fn attempts_of(
-        &self,
-        statement: &mut CachedStatement<'_>,
-        delivery: i64,
-    ) -> rusqlite::Result<Vec<Attempt>> {
-        statement.query_map([delivery], |row| row::attempt(row, &self.bodies))?.collect()
-    }
-
-    /// The statement for the attempts of one delivery.
-    fn attempts(&self, answers: Answers) -> rusqlite::Result<CachedStatement<'_>> {
-        let answers = match answers {
-            Answers::Whole => "headers, body",
-            Answers::Outlined => "x'' AS headers, x'' AS body",
-        };
-        let columns = select::ATTEMPT;
-        self.connection.prepare_cached(&format!(
-            "SELECT {columns}, {answers} FROM attempts WHERE delivery = ?1 ORDER BY number"
-        ))
     }
 }
 

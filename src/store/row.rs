@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::Row;
 use rusqlite::types::{FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{CachedStatement, Row};
 
 use super::StoreError;
 use super::bodies::{Folder, Place};
@@ -62,9 +62,8 @@ pub(super) fn request(row: &Row<'_>, bodies: &Folder) -> rusqlite::Result<Reques
     Ok(Request { method, path, headers, body: body(row, bodies)?, trailers })
 }
 
-/// The attempt of a row of [`select::ATTEMPT`](super::select::ATTEMPT), with `headers` and `body`; a large body is
-/// read from its place.
-pub(super) fn attempt(row: &Row<'_>, bodies: &Folder) -> rusqlite::Result<Attempt> {
+/// The attempt of a row of [`select::attempts`](super::select::attempts); a large body is read from its place.
+fn attempt(row: &Row<'_>, bodies: &Folder) -> rusqlite::Result<Attempt> {
     let status: Option<u16> = row.get("status")?;
     let outcome = match status {
         Some(status) => Outcome::Answered(Answer {
@@ -85,6 +84,15 @@ pub(super) fn attempt(row: &Row<'_>, bodies: &Folder) -> rusqlite::Result<Attemp
         duration: Duration::from_micros(read(row, "duration_us", unsigned)?),
         outcome,
     })
+}
+
+/// The attempts at a delivery; `statement` is one of [`select::attempts`](super::select::attempts).
+pub(super) fn attempts(
+    statement: &mut CachedStatement<'_>,
+    delivery: i64,
+    bodies: &Folder,
+) -> rusqlite::Result<Vec<Attempt>> {
+    statement.query_map([delivery], |row| attempt(row, bodies))?.collect()
 }
 
 fn headers(row: &Row<'_>) -> rusqlite::Result<Headers> {

@@ -10,7 +10,7 @@ use super::StoreError;
 ///
 /// Only ever add to the end. A new name in a column of names (`origin`, `signature`, `contract`, `error`) needs a
 /// step as well, an empty one: older programs take an unknown name for damage.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE, LARGE_BODIES];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE, LARGE_BODIES, TEXT_INDEX];
 
 /// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked, and
 /// trailers stand behind an empty line of it.
@@ -97,6 +97,18 @@ const SIGNATURE_NOTE: &str = "ALTER TABLE deliveries ADD COLUMN signature_note T
 const LARGE_BODIES: &str = "
     CREATE INDEX deliveries_large ON deliveries (body) WHERE typeof(body) = 'text';
     CREATE INDEX attempts_large ON attempts (body) WHERE typeof(body) = 'text';
+";
+
+/// The text index (`texts`), up to which delivery it goes, and which of those got another attempt since. It has no texts of
+/// its own, only which deliveries have which three characters in a row.
+const TEXT_INDEX: &str = "
+    CREATE VIRTUAL TABLE texts USING fts5 (
+        text, content = '', contentless_delete = 1, detail = none, tokenize = 'trigram'
+    );
+    INSERT INTO texts (texts, rank) VALUES ('automerge', 0), ('usermerge', 8);
+    CREATE TABLE texts_watermark (number INTEGER NOT NULL);
+    INSERT INTO texts_watermark VALUES (0);
+    CREATE TABLE texts_again (delivery INTEGER PRIMARY KEY);
 ";
 
 /// How many steps `connection` has behind it.

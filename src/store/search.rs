@@ -1,9 +1,9 @@
 //! Looking for a text in deliveries, in upper or lower case.
 
-use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, Row};
 
 use super::bodies::Folder;
+use super::needle::Needle;
 use super::row;
 
 /// A search through the deliveries of a list and their answers.
@@ -16,9 +16,13 @@ pub(super) struct Search<'c> {
 }
 
 impl<'c> Search<'c> {
-    pub(super) fn new(connection: &'c Connection, bodies: &'c Folder, text: &str) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        connection: &'c Connection,
+        bodies: &'c Folder,
+        needle: Needle,
+    ) -> rusqlite::Result<Self> {
         let answers = connection.prepare_cached("SELECT body FROM attempts WHERE delivery = ?1")?;
-        Ok(Self { needle: Needle::new(text), answers, bodies, large: Vec::new() })
+        Ok(Self { needle, answers, bodies, large: Vec::new() })
     }
 
     /// Whether the delivery of a row of [`select`](super::select::select) has the text.
@@ -54,62 +58,6 @@ fn is_in_body(
         Some(place) => {
             bodies.read(&place, large).map_err(row::lost)?;
             Ok(needle.is_in(large))
-        }
-    }
-}
-
-/// A text to look for.
-struct Needle {
-    lower: String,
-}
-
-impl Needle {
-    fn new(text: &str) -> Self {
-        Self { lower: text.to_lowercase() }
-    }
-
-    fn is_in_value(&self, value: ValueRef<'_>) -> bool {
-        match value {
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => self.is_in(bytes),
-            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => false,
-        }
-    }
-
-    /// Whether `bytes` contain the text. They need not be text themselves; upper and lower case are alike, beyond
-    /// ASCII too when the text has letters beyond it.
-    fn is_in(&self, bytes: &[u8]) -> bool {
-        if !self.lower.is_ascii() {
-            return String::from_utf8_lossy(bytes).to_lowercase().contains(&self.lower);
-        }
-        let lower = self.lower.as_bytes();
-        let Some(first) = lower.first() else { return true };
-        // Looking for one byte is much faster than comparing at every place.
-        bytes
-            .windows(lower.len())
-            .any(|window| window[0].to_ascii_lowercase() == *first && window.eq_ignore_ascii_case(lower))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_found_in_either_case_and_between_bytes_that_are_not_text() {
-        for (needle, bytes, is_in) in [
-            ("", &b""[..], true),
-            ("", b"x", true),
-            ("x", b"", false),
-            ("Bot_ID", b"{\"bot_id\":1}", true),
-            ("bot_id", b"\xff\0BOT_ID", true),
-            ("bot_id", b"bot_i", false),
-            ("100%", b"100%", true),
-            ("100%", b"1000", false),
-            ("MÜNCHEN", "münchen \u{1F600}".as_bytes(), true),
-            ("münchen", b"\xffM\xc3\x9cNCHEN", true),
-            ("münchen", b"munchen", false),
-        ] {
-            assert_eq!(Needle::new(needle).is_in(bytes), is_in, "{needle:?} {bytes:?}");
         }
     }
 }

@@ -11,14 +11,29 @@ const DELIVERY: &str = "d.id AS id, d.received_at AS received_at, d.origin AS or
     d.signature AS signature, d.signature_note AS signature_note, d.not_forwarded AS not_forwarded,
     EXISTS (SELECT 1 FROM held WHERE held.delivery = d.number) AS held, d.method AS method, d.path AS path";
 
-/// The columns of an attempt, for [`row::attempt`](super::row::attempt), but for `headers` and `body`.
-pub(super) const ATTEMPT: &str = "number, target, started_at, duration_us, status, error, detail, cut";
-
 /// The columns of a delivery, for [`row::delivery`](super::row::delivery), but for `number`.
 ///
 /// SQLite knows the length of a body without reading it.
 pub(super) fn delivery_columns() -> String {
     format!("{DELIVERY}, {} AS body_bytes", bodies::length_of("d.body"))
+}
+
+/// The SELECT for the attempts at a delivery, for [`row::attempts`](super::row::attempts), `answers` being the columns
+/// `headers` and `body`, or something of that name.
+pub(super) fn attempts(answers: &str) -> String {
+    format!(
+        "SELECT number, target, started_at, duration_us, status, error, detail, cut, {answers}
+         FROM attempts WHERE delivery = ?1 ORDER BY number"
+    )
+}
+
+/// What a SELECT is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Road {
+    /// All deliveries that fit.
+    List,
+    /// The one with the number that is the first value, if it fits.
+    Single,
 }
 
 /// How many event types are looked up one by one; with more, a pattern is tried on every delivery.
@@ -41,15 +56,15 @@ enum Events {
     Like(String),
 }
 
-/// The SELECT for `query`, newest first and without its limit; `None` when nothing can be found. When there is text to
+/// The SELECT for `query` on a road, newest first and without its limit; `None` when nothing can be found. When there is text to
 /// search for, it has the columns `headers` and `body` as well and leaves the searching to its reader.
-pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result<Option<Select>> {
+pub(super) fn select(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result<Option<Select>> {
     let is_of_failures = query.failed || query.unresolved;
     let events = match &query.event {
         None => Events::Any,
         Some(pattern) if is_all(pattern) => Events::Any,
-        // Failures are few and have their own index.
-        Some(pattern) if is_of_failures => Events::Like(glob(pattern)),
+        // Failures are few and have their own index, and so has a number.
+        Some(pattern) if is_of_failures || road == Road::Single => Events::Like(glob(pattern)),
         Some(pattern) if !pattern.contains(['*', '?']) => Events::Of(vec![pattern.clone()]),
         Some(pattern) => events_like(connection, glob(pattern))?,
     };
@@ -62,7 +77,11 @@ pub(super) fn select(connection: &Connection, query: &Query) -> rusqlite::Result
     } else {
         ("deliveries AS d", "d.number")
     };
-    let mut conditions = select.conditions(query, key);
+    let mut conditions = match road {
+        Road::List => vec!["TRUE".to_owned()],
+        Road::Single => vec![format!("{key} = {}", select.bind(Value::Null))],
+    };
+    select.conditions(query, road, key, &mut conditions);
     let mut parts = Vec::new();
     match events {
         Events::Any => parts.push(conditions),
@@ -97,9 +116,8 @@ impl Select {
         format!("?{}", self.values.len())
     }
 
-    /// All conditions but that on the event type; `key` is the column that the list is ordered by.
-    fn conditions(&mut self, query: &Query, key: &str) -> Vec<String> {
-        let mut conditions = vec!["TRUE".to_owned()];
+    /// Adds all conditions but that on the event type; `key` is the column that the list is ordered by.
+    fn conditions(&mut self, query: &Query, road: Road, key: &str, conditions: &mut Vec<String>) {
         if query.failed || query.unresolved {
             conditions.push("NOT a.acknowledged".to_owned());
             conditions.push(
@@ -126,12 +144,14 @@ impl Select {
             // The clock may have been set back, so a number says nothing about the time; but the lowest number since
             // then is where the walk may end. When there are many, the walk finds enough long before.
             conditions.push(format!("d.received_at >= {since}"));
-            conditions.push(format!(
-                "{key} >= (SELECT iif(count(*) > {MANY}, 0, min(number)) FROM (
-                     SELECT number FROM deliveries INDEXED BY deliveries_received_at
-                     WHERE received_at >= {since} LIMIT {MANY} + 1
-                 ))"
-            ));
+            if road == Road::List {
+                conditions.push(format!(
+                    "{key} >= (SELECT iif(count(*) > {MANY}, 0, min(number)) FROM (
+                         SELECT number FROM deliveries INDEXED BY deliveries_received_at
+                         WHERE received_at >= {since} LIMIT {MANY} + 1
+                     ))"
+                ));
+            }
         }
         if let Some(contract) = query.contract {
             conditions.push(format!("d.contract = {}", self.bind(contract.as_str().to_owned())));
@@ -139,7 +159,6 @@ impl Select {
         if let Some(origin) = query.origin {
             conditions.push(format!("d.origin = {}", self.bind(origin.as_str().to_owned())));
         }
-        conditions
     }
 }
 
@@ -180,7 +199,7 @@ mod tests {
     use crate::store::schema;
 
     /// How SQLite goes about a query, in a record with some event types.
-    fn plan(query: &Query) -> String {
+    fn plan(query: &Query, road: Road) -> String {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::migrate(&mut connection, std::path::Path::new("-"), schema::MIGRATIONS).unwrap();
         for event_type in ["a.1", "a.2", "b"] {
@@ -192,7 +211,7 @@ mod tests {
                 )
                 .unwrap();
         }
-        let select = select(&connection, query).unwrap().unwrap();
+        let select = select(&connection, query, road).unwrap().unwrap();
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.text)).unwrap();
         let steps =
             statement.query_map(params_from_iter(&select.values), |row| row.get::<_, String>(3)).unwrap();
@@ -218,9 +237,13 @@ mod tests {
             ),
             (Query { failed: true, before: Some(5), ..event("a.*") }, "attempts_unacknowledged (delivery<?)"),
         ] {
-            let plan = plan(&query);
-            assert!(plan.contains(way), "{query:?}\n{plan}");
-            assert!(!plan.contains("TEMP B-TREE"), "{query:?}\n{plan}");
+            let list = plan(&query, Road::List);
+            assert!(list.contains(way), "{query:?}\n{list}");
+            assert!(!list.contains("TEMP B-TREE"), "{query:?}\n{list}");
+            let single = plan(&query, Road::Single);
+            let key = if query.failed || query.unresolved { "(delivery=?" } else { "(rowid=?)" };
+            assert!(single.contains(key) && !single.contains("received_at"), "{query:?}\n{single}");
+            assert!(!single.contains("TEMP B-TREE"), "{query:?}\n{single}");
         }
     }
 }

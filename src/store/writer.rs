@@ -15,6 +15,7 @@ use super::file::{self, Identity};
 use super::insert::{self, Inserts};
 use super::later::Later;
 use super::outbox::{Outbox, Reply};
+use super::texts;
 use crate::model::{Attempt, Incoming, Target};
 
 /// How many jobs go into one transaction at most.
@@ -23,11 +24,21 @@ const BATCH_JOBS: usize = 256;
 /// How many bytes of bodies go into one transaction at most, not counting its last job.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long nothing must have come before the log is copied back into the file.
+/// How long nothing must have come before the thread does what nobody waits for.
 const QUIET: Duration = Duration::from_millis(200);
+
+/// From how many jobs on that are not in the text index yet, and how long nothing must have come then: where something
+/// comes several times a second, the index would never be made otherwise.
+const BACKLOG: (usize, Duration) = (1000, Duration::from_millis(10));
+
+/// How often it looks whether other processes have written what is not in the text index yet.
+const LOOK_AROUND: Duration = Duration::from_mins(1);
 
 /// From how many pages of log on it is copied back even while more is coming: 16 MiB in a new file.
 const LONG_LOG_PAGES: i64 = 4096;
+
+/// From how many pages of log on it is copied back before the next chore: not so many that it takes long.
+const SOME_LOG_PAGES: i64 = 1024;
 
 /// Something to write.
 #[derive(Debug)]
@@ -67,6 +78,17 @@ enum News {
     Closed,
 }
 
+/// What the thread does when nothing comes, a bit at a time: it looks for something to write before each.
+#[derive(Clone, Copy, Debug)]
+enum Chore {
+    /// Takes some of what was recorded into the text index.
+    Index,
+    /// Merges some of that.
+    Merge,
+    /// Copies the log back into the file.
+    CopyBack,
+}
+
 /// The thread's belongings.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -76,8 +98,11 @@ pub(super) struct Writer {
     queue: mpsc::Receiver<Command>,
     later: Later,
     outbox: Outbox,
-    /// Whether something was written since the log was last copied back.
-    log_has_news: bool,
+    chore: Chore,
+    /// How long nothing must have come before the chore.
+    patience: Duration,
+    /// How many jobs were written since all was in the text index.
+    unindexed: usize,
 }
 
 /// The connection, and the file that it goes to.
@@ -120,7 +145,17 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let open = Some(Open::new(file)?);
         let bodies = Appender::new(Folder::beside(file));
-        Ok(Self { file: file.to_path_buf(), open, bodies, queue, later, outbox, log_has_news: true })
+        Ok(Self {
+            file: file.to_path_buf(),
+            open,
+            bodies,
+            queue,
+            later,
+            outbox,
+            chore: Chore::Index,
+            patience: QUIET,
+            unindexed: 0,
+        })
     }
 
     /// Starts the thread, which drops `alive` at its very end.
@@ -143,14 +178,13 @@ impl Writer {
         loop {
             match clock.block_on(self.news()) {
                 News::Jobs(jobs) => {
+                    self.unindexed = self.unindexed.saturating_add(jobs.len());
                     self.write(jobs);
-                    self.log_has_news = true;
-                    self.copy_back_a_long_log();
+                    let patience = if self.unindexed < BACKLOG.0 { QUIET } else { BACKLOG.1 };
+                    (self.chore, self.patience) = (Chore::Index, patience);
+                    self.copy_back_a_log_of(LONG_LOG_PAGES);
                 }
-                News::Quiet => {
-                    self.copy_back("PASSIVE");
-                    self.log_has_news = false;
-                }
+                News::Quiet => self.do_chore(),
                 News::Closed => break,
             }
         }
@@ -159,15 +193,11 @@ impl Writer {
 
     /// Waits for jobs and takes those that have gathered.
     async fn news(&mut self) -> News {
-        let first = if self.log_has_news {
-            match timeout(QUIET, self.queue.recv()).await {
-                Ok(first) => first,
-                Err(_elapsed) => return News::Quiet,
-            }
-        } else {
-            self.queue.recv().await
+        let first = match timeout(self.patience, self.queue.recv()).await {
+            Ok(Some(first)) => first,
+            Ok(None) => return News::Closed,
+            Err(_elapsed) => return News::Quiet,
         };
-        let Some(first) = first else { return News::Closed };
         let (mut jobs, mut bytes, mut next) = (self.later.take(), 0, Some(first));
         while let Some(command) = next {
             match command {
@@ -183,6 +213,40 @@ impl Writer {
             next = if is_full { None } else { self.queue.try_recv().ok() };
         }
         News::Jobs(jobs)
+    }
+
+    /// Does what is due, and sets what is due next.
+    fn do_chore(&mut self) {
+        self.copy_back_a_log_of(SOME_LOG_PAGES);
+        let next = match self.chore {
+            Chore::Index => {
+                let more = |connection: &mut Connection, queue: &mpsc::Receiver<_>| {
+                    texts::fill(connection, || queue.is_empty())
+                };
+                // When it fails, a search does without; it is tried again.
+                if self.without_waiting(more) == Ok(true) { Chore::Merge } else { Chore::CopyBack }
+            }
+            Chore::Merge => {
+                let more = self.without_waiting(|connection, _| texts::merge(connection));
+                if more == Ok(true) { Chore::Merge } else { Chore::Index }
+            }
+            Chore::CopyBack => {
+                self.copy_back("PASSIVE");
+                self.unindexed = 0;
+                (self.chore, self.patience) = (Chore::Index, LOOK_AROUND);
+                return;
+            }
+        };
+        (self.chore, self.patience) = (next, Duration::ZERO);
+    }
+
+    /// Does something with the connection, if there is one, that nobody waits for.
+    fn without_waiting(
+        &mut self,
+        work: impl FnOnce(&mut Connection, &mpsc::Receiver<Command>) -> rusqlite::Result<bool>,
+    ) -> rusqlite::Result<bool> {
+        let Some(open) = &mut self.open else { return Ok(false) };
+        file::without_waiting(&mut open.connection, |connection| work(connection, &self.queue))
     }
 
     /// Commits the jobs and answers each.
@@ -240,10 +304,11 @@ impl Writer {
         Ok(self.open.insert(open))
     }
 
-    fn copy_back_a_long_log(&self) {
+    /// Copies the log back when it has so many pages that are not copied.
+    fn copy_back_a_log_of(&self, enough: i64) {
         // This mode does nothing but count.
         if let Some((pages, copied)) = self.copy_back("NOOP")
-            && pages - copied >= LONG_LOG_PAGES
+            && pages - copied >= enough
         {
             self.copy_back("PASSIVE");
         }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tempfile::tempdir;
 
+use super::texts::fill;
 use super::*;
 use crate::model::Contract;
 
@@ -30,6 +31,8 @@ struct Row {
     text: Option<(&'static str, usize)>,
     /// Whether body and last answer are large.
     large: bool,
+    /// Whether the last attempt is recorded at the very end.
+    late: bool,
 }
 
 impl Row {
@@ -43,6 +46,7 @@ impl Row {
             attempts: Vec::new(),
             text: None,
             large: false,
+            late: false,
         }
     }
 
@@ -128,17 +132,29 @@ fn expected(rows: &[Row], query: &Query) -> Vec<i64> {
     numbers
 }
 
-async fn record_rows(folder: &Path, rows: &[Row]) {
+/// Records the rows; so many of them are in the text index by then.
+async fn record_rows(folder: &Path, rows: &[Row], indexed: usize) {
     let store = Store::open(folder).unwrap();
     let clock = clock(1);
-    let mut ids = Vec::new();
-    for row in rows {
+    let (mut ids, mut late) = (Vec::new(), Vec::new());
+    for (at, row) in rows.iter().enumerate() {
+        if at == indexed {
+            fill(folder);
+        }
         let incoming = row.incoming(&clock, &ids);
         let number = record(&store, &incoming).await;
-        for attempt in row.attempts() {
+        let mut attempts: Vec<Attempt> = row.attempts().collect();
+        late.extend(attempts.pop_if(|_| row.late).map(|attempt| (number, attempt)));
+        for attempt in attempts {
             record_attempt(&store, number, attempt).await;
         }
         ids.push(incoming.id);
+    }
+    if rows.len() <= indexed {
+        fill(folder);
+    }
+    for (number, attempt) in late {
+        record_attempt(&store, number, attempt).await;
     }
     store.close().await;
 }
@@ -173,7 +189,7 @@ fn rows() -> Vec<Row> {
 #[tokio::test]
 async fn each_filter_by_itself() {
     let folder = tempdir().unwrap();
-    record_rows(folder.path(), &rows()).await;
+    record_rows(folder.path(), &rows(), 0).await;
     let reader = reader(folder.path());
     let list = |query: Query| numbers(&reader.list(&query).unwrap());
     let nothing = Vec::<i64>::new();
@@ -201,7 +217,7 @@ async fn each_filter_by_itself() {
 async fn pages_follow_each_other_without_gap_or_overlap() {
     let folder = tempdir().unwrap();
     let rows: Vec<Row> = (0..10).map(|i| Row { event: Some(EVENTS[i % 2]), ..Row::plain() }).collect();
-    record_rows(folder.path(), &rows).await;
+    record_rows(folder.path(), &rows, 0).await;
     let reader = reader(folder.path());
     let mut query = Query { event: Some("bot.*".to_owned()), limit: 3, ..Query::default() };
     let mut seen = Vec::new();
@@ -239,9 +255,10 @@ fn a_row() -> impl Strategy<Value = Row> {
         option::of(0..8_usize),
         vec(status, 0..3),
         option::of((select(&TEXTS[..]), 0..4_usize)),
-        proptest::bool::weighted(0.3),
+        proptest::bool::weighted(0.2),
+        proptest::bool::weighted(0.4),
     )
-        .prop_map(|(event, contract, origin, received, replays, attempts, text, large)| Row {
+        .prop_map(|(event, contract, origin, received, replays, attempts, text, large, late)| Row {
             event,
             contract,
             origin,
@@ -250,11 +267,12 @@ fn a_row() -> impl Strategy<Value = Row> {
             attempts,
             text,
             large,
+            late,
         })
 }
 
 fn a_query() -> impl Strategy<Value = Query> {
-    let text = select(vec!["ALPHA", "eta", "A%", "a_1", "nothing"]);
+    let text = select(vec!["ALPHA", "eta", "A%", "a_1", "mma%", "nothing"]);
     (
         option::of(select(&PATTERNS[..])),
         option::weighted(0.3, select(&Contract::ALL[..2])),
@@ -262,7 +280,7 @@ fn a_query() -> impl Strategy<Value = Query> {
         proptest::bool::weighted(0.3),
         proptest::bool::weighted(0.3),
         option::weighted(0.3, 0..11_i64),
-        option::weighted(0.3, text),
+        option::weighted(0.5, text),
         option::weighted(0.3, -1..14_i64),
         option::weighted(0.3, -1..14_i64),
         select(vec![0, 1, 3, usize::MAX]),
@@ -290,13 +308,14 @@ proptest! {
     fn a_list_has_what_trying_everything_on_every_row_finds(
         mut rows in vec(a_row(), 0..12),
         queries in vec(a_query(), 40),
+        indexed in 0..14_usize,
     ) {
         for (at, row) in rows.iter_mut().enumerate() {
             row.replays = row.replays.filter(|replayed| *replayed < at);
         }
         let folder = tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(record_rows(folder.path(), &rows));
+        runtime.block_on(record_rows(folder.path(), &rows, indexed));
         let reader = reader(folder.path());
         for query in queries {
             let found = numbers(&reader.list(&query).unwrap());

@@ -3,6 +3,7 @@
 mod faults;
 mod large;
 mod list;
+mod texts;
 mod write;
 
 use std::path::Path;

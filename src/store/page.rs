@@ -1,0 +1,114 @@
+//! A page of a list: the first deliveries that fit.
+//!
+//! With a text to search for there are two roads: through what fits otherwise, looking for the text in each, and through
+//! what may have the text, looking whether each fits otherwise. Which is shorter depends on what was recorded, so both are
+//! walked in turn, a step each. Either gives all that fits, newest first, so the one that is through first has the page.
+
+use rusqlite::types::Value;
+use rusqlite::{CachedStatement, Connection, ErrorCode, Row, Rows, params_from_iter};
+
+use super::bodies::Folder;
+use super::needle::Needle;
+use super::search::Search;
+use super::select::{self, Road};
+use super::{Query, row, texts};
+use crate::model::Delivery;
+
+/// Collects what fits.
+struct Collector<'c> {
+    search: Option<Search<'c>>,
+    attempts: CachedStatement<'c>,
+    bodies: &'c Folder,
+}
+
+/// The road through what may have the text.
+struct Candidates<'s> {
+    numbers: Rows<'s>,
+    single: CachedStatement<'s>,
+    /// The values of that; the first is the number.
+    values: Vec<Value>,
+}
+
+/// The deliveries that fit `query`. Of an attempt's answer, headers and body are left empty.
+pub(super) fn page(
+    connection: &Connection,
+    bodies: &Folder,
+    query: &Query,
+) -> rusqlite::Result<Vec<Delivery>> {
+    let Some(list) = select::select(connection, query, Road::List)? else { return Ok(Vec::new()) };
+    let needle = query.search.as_deref().map(Needle::new);
+    let trigrams = needle.as_ref().and_then(texts::query);
+    let mut collector = Collector::new(connection, bodies, needle)?;
+    let mut list_statement = connection.prepare_cached(&list.text)?;
+    let mut listed = list_statement.query(params_from_iter(&list.values))?;
+    let mut numbers = match &trigrams {
+        Some(_) => Some(connection.prepare_cached(texts::CANDIDATES)?),
+        None => None,
+    };
+    let mut candidates = match (&mut numbers, trigrams) {
+        (Some(numbers), Some(trigrams)) => Candidates::new(connection, query, numbers, trigrams)?,
+        _ => None,
+    };
+    let (mut by_list, mut by_text) = (Vec::new(), Vec::new());
+    while by_list.len() < query.limit && by_text.len() < query.limit {
+        let Some(row) = listed.next()? else { return Ok(by_list) };
+        by_list.extend(collector.look(row)?);
+        if let Some(road) = &mut candidates {
+            match road.step(&mut collector, &mut by_text) {
+                Ok(true) => {}
+                Ok(false) => return Ok(by_text),
+                // It is the index, mostly; the other road does without it.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                    candidates = None;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(if by_list.len() < query.limit { by_text } else { by_list })
+}
+
+impl<'c> Collector<'c> {
+    fn new(connection: &'c Connection, bodies: &'c Folder, needle: Option<Needle>) -> rusqlite::Result<Self> {
+        let search = needle.map(|needle| Search::new(connection, bodies, needle)).transpose()?;
+        let attempts = connection.prepare_cached(&select::attempts("x'' AS headers, x'' AS body"))?;
+        Ok(Self { search, attempts, bodies })
+    }
+
+    /// The delivery of a row, when it has the text.
+    fn look(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<Delivery>> {
+        if let Some(search) = &mut self.search
+            && !search.finds(row)?
+        {
+            return Ok(None);
+        }
+        let mut delivery = row::delivery(row)?;
+        delivery.attempts = row::attempts(&mut self.attempts, delivery.number, self.bodies)?;
+        Ok(Some(delivery))
+    }
+}
+
+impl<'s> Candidates<'s> {
+    fn new(
+        connection: &'s Connection,
+        query: &Query,
+        numbers: &'s mut CachedStatement<'_>,
+        trigrams: String,
+    ) -> rusqlite::Result<Option<Self>> {
+        let Some(single) = select::select(connection, query, Road::Single)? else { return Ok(None) };
+        let bounds = (query.before.unwrap_or(i64::MAX), query.after.unwrap_or(i64::MIN));
+        let numbers = numbers.query((trigrams, bounds.0, bounds.1))?;
+        Ok(Some(Self { numbers, single: connection.prepare_cached(&single.text)?, values: single.values }))
+    }
+
+    /// Looks at the next candidate; whether there was one.
+    fn step(&mut self, collector: &mut Collector<'_>, page: &mut Vec<Delivery>) -> rusqlite::Result<bool> {
+        let Some(candidate) = self.numbers.next()? else { return Ok(false) };
+        self.values[0] = Value::Integer(candidate.get(0)?);
+        let mut rows = self.single.query(params_from_iter(&self.values))?;
+        if let Some(row) = rows.next()? {
+            page.extend(collector.look(row)?);
+        }
+        Ok(true)
+    }
+}
