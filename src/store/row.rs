@@ -29,7 +29,7 @@ pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The delivery of a row of [`select::DELIVERY`](super::select::DELIVERY), without its attempts.
+/// The delivery of a row of [`select::delivery_columns`](super::select::delivery_columns), without its attempts.
 pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     Ok(Delivery {
         id: read(row, "id", id)?,
