@@ -72,7 +72,8 @@ impl<'c> Inserts<'c> {
         }
     }
 
-    /// Puts an attempt in, within the transaction that the statements were prepared in, with the body of its answer or the place of that.
+    /// Puts an attempt in, with the body of its answer or the place of that; within the transaction that the statements
+    /// were prepared in, since the watermark of the text index may be another one in the next.
     pub(super) fn attempt(
         &mut self,
         delivery: i64,

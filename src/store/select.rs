@@ -56,8 +56,8 @@ enum Events {
     Like(String),
 }
 
-/// The SELECT for `query` on a road, newest first and without its limit; `None` when nothing can be found. When there is text to
-/// search for, it has the columns `headers` and `body` as well and leaves the searching to its reader.
+/// The SELECT for `query` on a road, newest first and without its limit; `None` when nothing can be found. When there is
+/// text to search for, it has the columns `headers` and `body` as well and leaves the searching to its reader.
 pub(super) fn select(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result<Option<Select>> {
     let is_of_failures = query.failed || query.unresolved;
     let events = match &query.event {

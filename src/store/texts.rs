@@ -1,9 +1,9 @@
 //! The text index: which deliveries have which three characters in a row.
 //!
-//! It is made behind ([`fill`], when the writer has nothing else to do), and therefore never complete: it has the deliveries up to a number, the *watermark*,
-//! as they were then. What it gives are candidates, to be looked through one by one; those that it cannot know of are
-//! always among them: deliveries above the watermark, those that got another attempt since (`texts_again`), and those
-//! with large bodies, which are not in it.
+//! It is made behind ([`fill`], when the writer has nothing else to do), and therefore never complete: it has the
+//! deliveries up to a number, the *watermark*, as they were then. What it gives are candidates, to be looked through one
+//! by one; those that it cannot know of are always among them: deliveries above the watermark, those that got another
+//! attempt since (`texts_again`), and those with large bodies, which are not in it.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, Params, Row, TransactionBehavior};

@@ -198,7 +198,9 @@ impl Writer {
             Ok(None) => return News::Closed,
             Err(_elapsed) => return News::Quiet,
         };
-        let (mut jobs, mut bytes, mut next) = (self.later.take(), 0, Some(first));
+        let mut jobs = self.later.take();
+        let mut bytes: usize = jobs.iter().map(|(job, _)| job.body().len()).sum();
+        let mut next = Some(first);
         while let Some(command) = next {
             match command {
                 Command::Write(job, reply) => {
@@ -251,6 +253,10 @@ impl Writer {
 
     /// Commits the jobs and answers each.
     fn write(&mut self, jobs: Vec<(Job, Reply)>) {
+        // What was put off may have gone with others before its time was up.
+        if jobs.is_empty() {
+            return;
+        }
         let outcome = self.commit(&jobs);
         let replies = jobs.into_iter().map(|(_, reply)| reply);
         match outcome {

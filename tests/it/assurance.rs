@@ -42,6 +42,10 @@ impl Random {
         usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
     }
 
+    pub fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
+    }
+
     pub fn byte(&mut self) -> u8 {
         u8::try_from(self.below(256)).unwrap()
     }

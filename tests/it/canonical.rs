@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use mbaas_dev::json::Json;
 
+use crate::assurance::Random;
+
 const SEED: u64 = 0x6d62_6161_7321;
 const WELL_FORMED: usize = 50_000;
 const MUTATED: usize = 25_000;
@@ -127,32 +129,6 @@ fn unframe(frames: &[u8]) -> Vec<String> {
         rest = after;
     }
     texts
-}
-
-/// `SplitMix64`: small, and the same everywhere.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        let end = u64::try_from(end).expect("an end fits");
-        usize::try_from(self.next() % end).expect("it is below a usize")
-    }
-
-    pub fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
-        choices[self.below(choices.len())]
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
 }
 
 /// A well-formed JSON text, as messy as they get.

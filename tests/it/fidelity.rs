@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::assurance::report;
+use crate::assurance::{Random, report};
 use crate::handler::{Handler, RawRequest, raw};
 use crate::world::World;
 
@@ -337,7 +337,7 @@ fn case(random: &mut Random, id: usize, target: &str) -> Case {
         extra.push(special("Expect", b"100-continue", true));
     }
     for mut field in extra {
-        random.odd_case(&mut field.name);
+        change_case(random, &mut field.name);
         all.insert(random.below(all.len() + 1), field);
     }
 
@@ -419,7 +419,7 @@ fn field(random: &mut Random) -> Field {
     ];
     const AROUND: [(&str, &str); 5] = [(" ", ""), ("", ""), (" ", ""), ("\t ", " \t"), ("  ", " ")];
     let mut name = NAMES[random.below(NAMES.len())].into();
-    random.odd_case(&mut name);
+    change_case(random, &mut name);
     Field { name, value: value(random), around: AROUND[random.below(AROUND.len())], dropped: false }
 }
 
@@ -503,36 +503,12 @@ fn recorded_body(object: &Value) -> Vec<u8> {
     }
 }
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
-
-    fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
-        choices[self.below(choices.len())]
-    }
-
-    fn odd_case(&mut self, name: &mut Vec<u8>) {
-        for byte in name {
-            match self.below(3) {
-                0 => byte.make_ascii_lowercase(),
-                1 => byte.make_ascii_uppercase(),
-                _ => {}
-            }
+fn change_case(random: &mut Random, name: &mut Vec<u8>) {
+    for byte in name {
+        match random.below(3) {
+            0 => byte.make_ascii_lowercase(),
+            1 => byte.make_ascii_uppercase(),
+            _ => {}
         }
     }
 }

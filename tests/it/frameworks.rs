@@ -12,7 +12,8 @@ use mbaas_dev::signature::SignMode;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::canonical::{self, Random};
+use crate::assurance::Random;
+use crate::canonical;
 use crate::handler::Handler;
 use crate::world::{Background, Done, World};
 
