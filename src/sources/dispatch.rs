@@ -108,7 +108,7 @@ impl Road {
                     body: &request.body,
                     at: received_at,
                 };
-                let (signature, explanation) = claim.examine(keys);
+                let (signature, signature_note) = claim.examine(keys);
                 let incoming = Incoming {
                     id,
                     received_at,
@@ -116,7 +116,7 @@ impl Road {
                     replay_of,
                     kind,
                     signature,
-                    signature_note: explanation.map(|explanation| explanation.to_string().into()),
+                    signature_note,
                     not_forwarded: None,
                     request,
                 };

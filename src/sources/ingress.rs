@@ -124,7 +124,7 @@ impl Parts {
         let Provenance { origin, replay_of } =
             provenance.unwrap_or(Provenance { origin: Origin::Ingress, replay_of: None });
         let kind = recognise(&self.names, &headers, &body);
-        let (signature, explanation) = match self.settings.verify {
+        let (signature, signature_note) = match self.settings.verify {
             Verify::Off => (Verdict::Unchecked, None),
             Verify::Warn | Verify::Strict => {
                 let claim = Claim {
@@ -144,7 +144,6 @@ impl Parts {
             body,
             trailers,
         };
-        let signature_note = explanation.map(|explanation| explanation.to_string().into());
         let incoming = Incoming {
             id,
             received_at,

@@ -9,6 +9,8 @@ mod cause;
 mod tests;
 mod value;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -42,14 +44,14 @@ const THOROUGH_BODY: usize = 256 * 1024;
 const MOST_CAUSES: usize = 3;
 
 impl Claim<'_> {
-    /// Checks the request, and says in passing why it does not verify, when it does not.
-    pub fn examine(&self, keys: &Keyring) -> (Verdict, Option<Explanation>) {
+    /// Checks the request, and says in passing, in one sentence, why it does not verify, when it does not.
+    pub fn examine(&self, keys: &Keyring) -> (Verdict, Option<Arc<str>>) {
         let verdict = self.verify(keys);
         let explanation = match verdict {
             Verdict::Valid => None,
             Verdict::Invalid | Verdict::Missing | Verdict::Unchecked => self.explain(keys, Effort::Brief),
         };
-        (verdict, explanation)
+        (verdict, explanation.map(|explanation| explanation.to_string().into()))
     }
 
     /// Why the request, which does not verify, does not; `None` when it follows no known contract, or when finding out
