@@ -1,7 +1,7 @@
 //! `--hold`: deliveries wait while their target is away, and go on in order when it is back.
 //!
 //! The record is the queue: what waits survives the end of this process. Only what was never recorded, credentials in
-//! headers, is kept in memory, as far as there is room, so that a held delivery goes on as it came.
+//! headers, is kept in memory, so that a held delivery goes on as it came; bodies are not.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -11,14 +11,11 @@ use std::time::Duration;
 use tokio::sync::RwLock;
 
 use super::Pipeline;
-use crate::model::{Attempt, Delivery, Incoming, Target, Then, Update};
+use crate::model::{Attempt, Delivery, Headers, Request, Target, Then, Update};
 use crate::store::{Reader, Recorded, Selector, StoreError, Waiting};
 
-/// How many requests are kept in memory beside the record.
+/// Of how many requests the headers are kept in memory beside the record.
 const MOST_KEPT: usize = 1000;
-
-/// The largest body of a request that is kept in memory, in bytes.
-const LARGEST_KEPT: usize = 64 * 1024;
 
 /// How long to wait when the record cannot be read or a delivery did not go through.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -32,7 +29,7 @@ struct Parts {
     /// Targets for which deliveries wait. Whoever lets one wait holds the lock for reading until it is recorded, so
     /// that the end of the queue is not missed.
     closed: RwLock<HashSet<String>>,
-    kept: Mutex<HashMap<i64, Arc<Incoming>>>,
+    kept: Mutex<HashMap<i64, Headers>>,
 }
 
 /// What became of a delivery that had its turn.
@@ -64,11 +61,11 @@ impl Hold {
         self.0.closed.write().await.insert(target.to_string())
     }
 
-    /// Keeps a request in memory beside the record.
-    pub fn keep(&self, number: i64, incoming: &Arc<Incoming>) {
+    /// Keeps headers as they came in memory, beside the record.
+    pub fn keep(&self, number: i64, headers: &Headers) {
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MOST_KEPT && incoming.request.body.len() <= LARGEST_KEPT {
-            kept.insert(number, Arc::clone(incoming));
+        if kept.len() < MOST_KEPT {
+            kept.insert(number, headers.clone());
         }
     }
 
@@ -106,7 +103,10 @@ impl Hold {
 
     async fn take_turn(&self, pipeline: &Pipeline, target: &Target, recorded: Recorded) -> Turn {
         let Recorded { delivery, request } = recorded;
-        let request = self.kept(delivery.number).map_or(request, |incoming| incoming.request.clone());
+        let request = match self.kept(delivery.number) {
+            Some(headers) => Request { headers, ..request },
+            None => request,
+        };
         let handed = pipeline.forward.send(target, &request).await;
         let number = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let attempt = Attempt {
@@ -151,7 +151,7 @@ impl Hold {
         tokio::task::spawn_blocking(read).await.unwrap_or(Ok(None))
     }
 
-    fn kept(&self, number: i64) -> Option<Arc<Incoming>> {
+    fn kept(&self, number: i64) -> Option<Headers> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 

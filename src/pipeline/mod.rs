@@ -144,7 +144,7 @@ impl Pipeline {
             let waiting = self.record_held(Arc::clone(&incoming), &target);
             if let Some(held) = hold.wait_if_closed(&target, waiting).await {
                 let held = held.map(|delivery| {
-                    hold.keep(delivery.number, &incoming);
+                    hold.keep(delivery.number, &incoming.request.headers);
                     Delivered::waiting(delivery)
                 });
                 // The caller may have left; the delivery waits all the same.
@@ -185,7 +185,7 @@ impl Pipeline {
             let waiting = Waiting::For(target.clone());
             match self.store.record_attempt(delivery.number, attempt, waiting).await {
                 Ok(()) => {
-                    hold.keep(delivery.number, &incoming);
+                    hold.keep(delivery.number, &incoming.request.headers);
                     self.bus.publish(Update::Held(Arc::clone(&delivery)));
                     settle.send(()).ok();
                     drop(ready.send(Ok(delivered)));

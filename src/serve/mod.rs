@@ -1,6 +1,10 @@
 //! Listening for HTTP: one accept loop for every service that we run, HTTP/1.1 and HTTP/2 with prior knowledge.
 
 mod conformance;
+mod crowd;
+mod stalling;
+#[cfg(test)]
+mod tests;
 mod wire_heads;
 
 use std::convert::Infallible;
@@ -21,19 +25,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::conformance::Refusal;
+use self::crowd::Crowd;
+use self::stalling::Stalling;
 use self::wire_heads::{MOST_FIELDS, Watched};
 use crate::model::Headers;
 
 /// The body of an answer: whole, or passed on as it comes.
 pub type Body = BoxBody<Bytes, hyper::Error>;
-
-/// How long a client may take to send the head of a request, and to think of another one on the same connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest head that is read, in bytes; a larger one is answered 431.
 const LARGEST_HEAD: usize = 64 * 1024;
@@ -44,8 +46,25 @@ const MOST_STREAMS: u32 = 250;
 /// How long to wait before accepting again after running out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many connections are served at a time; further ones wait in the kernel's queue.
-const MOST_CONNECTIONS: usize = 2048;
+/// How long clients may take, and how many there may be.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// How long a client may take to send the head of a request, and to think of another one on the same connection.
+    head: Duration,
+    /// How long a client may take none of the answer that it asked for.
+    stall: Duration,
+    /// How long a client may say nothing while others find no place.
+    crowded: Duration,
+    /// How many connections are served at a time; further ones wait in the kernel's queue.
+    connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (head, stall) = (Duration::from_secs(30), Duration::from_secs(30));
+        Self { head, stall, crowded: Duration::from_secs(1), connections: crowd::affordable(2048) }
+    }
+}
 
 /// A request, with its header fields as they were written.
 pub struct Arrived {
@@ -81,33 +100,46 @@ impl Listener {
         S: Fn(Arrived) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        self.serve_within(Limits::default(), service, stop, tasks).await;
+    }
+
+    async fn serve_within<S, F>(self, limits: Limits, service: S, stop: CancellationToken, tasks: TaskTracker)
+    where
+        S: Fn(Arrived) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let crowd = Crowd::new(limits.connections);
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                accepted = self.accept(&slots) => accepted,
+                accepted = self.accept() => accepted,
             };
-            match accepted {
-                Ok((stream, slot)) => {
-                    let connection = serve_connection(stream, service.clone(), stop.clone(), tasks.clone());
-                    tasks.spawn(async move {
-                        connection.await;
-                        drop(slot);
-                    });
-                }
+            let Ok(stream) = accepted else {
                 // A connection that is gone before it was accepted, or no descriptor left: neither ends the service.
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            }
+                crowd.press();
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let place = tokio::select! {
+                () = stop.cancelled() => return,
+                place = crowd.enter() => place,
+            };
+            let owner = Owner(tasks.clone());
+            let connection =
+                serve_connection(stream, limits, crowd.clone(), service.clone(), stop.clone(), owner);
+            tasks.spawn(async move {
+                connection.await;
+                drop(place);
+            });
         }
     }
 
-    async fn accept(&self, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    async fn accept(&self) -> io::Result<TcpStream> {
         let (stream, _peer) = self.listener.accept().await?;
         // It fails when the peer is gone already, which is noticed soon enough.
         stream.set_nodelay(true).ok();
-        Ok((stream, slot))
+        Ok(stream)
     }
 }
 
@@ -124,12 +156,18 @@ where
     }
 }
 
-async fn serve_connection<S, F>(stream: TcpStream, service: S, stop: CancellationToken, tasks: TaskTracker)
-where
+async fn serve_connection<S, F>(
+    stream: TcpStream,
+    limits: Limits,
+    crowd: Crowd,
+    service: S,
+    stop: CancellationToken,
+    owner: Owner,
+) where
     S: Fn(Arrived) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let (stream, heads) = Watched::new(stream);
+    let (stream, heads) = Watched::new(Stalling::new(stream, limits.stall));
     let has_asked = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&has_asked);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -144,14 +182,14 @@ where
             })
         }
     });
-    let mut builder = auto::Builder::new(Owner(tasks));
+    let mut builder = auto::Builder::new(owner);
     builder
         .http1()
         .preserve_header_case(true)
         .max_headers(MOST_FIELDS)
         .max_buf_size(LARGEST_HEAD)
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+        .header_read_timeout(limits.head);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -159,23 +197,35 @@ where
         .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let has_asked = || has_asked.load(Ordering::Relaxed);
+    let (begun, mut is_ending) = (tokio::time::Instant::now(), false);
     // hyper's own limit begins when it knows which version is spoken: a client that says nothing would stay for ever.
-    let says_nothing = async {
-        tokio::time::sleep(HEAD_TIMEOUT).await;
-        if has_asked.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+    let head_is_due = tokio::time::sleep(limits.head);
+    tokio::pin!(head_is_due);
+    loop {
+        tokio::select! {
+            // A client that breaks off or does not speak HTTP concerns nobody else.
+            _ended = connection.as_mut() => return,
+            () = head_is_due.as_mut(), if !head_is_due.is_elapsed() => {
+                if !has_asked() {
+                    return;
+                }
+            }
+            () = stop.cancelled(), if !is_ending => {
+                is_ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = crowd.is_full(), if !is_ending => {
+                if has_asked() {
+                    // It ends at once when nothing is under way on it.
+                    is_ending = true;
+                    connection.as_mut().graceful_shutdown();
+                } else if begun.elapsed() >= limits.crowded {
+                    return;
+                }
+            }
         }
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = says_nothing => return,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    // A client that breaks off or does not speak HTTP concerns nobody else.
-    drop(ended);
+    }
 }
 
 /// Refuses a request and ends its connection, since nobody knows where the next one would begin.

@@ -3,35 +3,28 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Frame, Incoming as WireBody};
+use hyper::body::Frame;
 use serde_json::json;
-use tokio::time::timeout;
 
+use super::body::{BodyReader, ReadBody, Refusal, discard};
 use super::provenance::{DELIVERY, Provenance};
 use super::routing::{Router, Taken};
 use crate::bus::Bus;
 use crate::contract::{WireNames, recognise};
 use crate::forward::{Rest, WireAnswer};
 use crate::model::{
-    Answer, Clock, DeliveryId, Failure, FailureKind, Headers, Incoming, NotForwarded, Origin, Outcome,
-    Request, Secret, Trouble, Update, Verdict,
+    Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Request,
+    Secret, Trouble, Update, Verdict,
 };
 use crate::pipeline::Delivered;
 use crate::serve::{Arrived, Body};
 use crate::signature::{Claim, Keyring};
 use crate::store::StoreError;
-
-/// How long a body may take altogether.
-const BODY_TIME: Duration = Duration::from_mins(1);
-
-/// How long nothing may come of a body.
-const BODY_SILENCE: Duration = Duration::from_secs(10);
 
 /// What becomes of deliveries whose signature is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,40 +56,25 @@ pub struct Ingress(Arc<Parts>);
 
 struct Parts {
     settings: Settings,
+    bodies: BodyReader,
     names: WireNames,
     router: Router,
     bus: Bus,
     clock: Clock,
 }
 
-/// How much of a body over the limit is read and thrown away, and for how long at the most.
-const MOST_DISCARDED: usize = 256 * 1024 * 1024;
-const DISCARD_TIME: Duration = Duration::from_secs(5);
-
-/// A request that is answered without becoming a delivery.
-enum Refusal {
-    TooLarge,
-    TooSlow,
-}
-
-/// A body, as far as it came.
-struct ReadBody {
-    bytes: Bytes,
-    trailers: Headers,
-    is_complete: bool,
-}
-
 impl Ingress {
     /// A service that feeds `router`.
     pub fn new(settings: Settings, names: WireNames, router: Router, bus: Bus, clock: Clock) -> Self {
-        Self(Arc::new(Parts { settings, names, router, bus, clock }))
+        let bodies = BodyReader::new(settings.max_body);
+        Self(Arc::new(Parts { settings, bodies, names, router, bus, clock }))
     }
 
     /// Takes one request; the answer is for its sender.
     pub async fn receive(self, arrived: Arrived) -> Response<Body> {
         match self.0.read(arrived).await {
             Ok((incoming, ours)) => self.0.hand_on(incoming, ours).await,
-            Err(refusal) => self.0.refuse(&refusal),
+            Err(refusal) => self.0.refuse(refusal),
         }
     }
 }
@@ -107,8 +85,7 @@ impl Parts {
         let (received_at, id) = (self.clock.now(), DeliveryId::new(&self.clock));
         let Arrived { request, mut headers } = arrived;
         let (parts, mut body) = request.into_parts();
-        let read = timeout(BODY_TIME, read_body(&mut body, self.settings.max_body)).await;
-        let body = match read.map_err(|_elapsed| Refusal::TooSlow)? {
+        let body = match self.bodies.read(&mut body).await {
             // Whoever asks first is told before it sends anything.
             Err(Refusal::TooLarge) if headers.get("expect").is_none() => {
                 discard(body).await;
@@ -179,12 +156,19 @@ impl Parts {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Response<Body> {
+    fn refuse(&self, refusal: Refusal) -> Response<Body> {
         match refusal {
             Refusal::TooSlow => report(StatusCode::REQUEST_TIMEOUT, None, "body", "the body came too slowly"),
+            Refusal::Crowded => {
+                let message = "there is no room for so many large bodies at a time".to_owned();
+                let hint =
+                    "they are in memory until their handlers have answered: is one of those slow?".to_owned();
+                let trouble = Trouble { code: "crowded", message: message.clone(), hint };
+                self.bus.publish(Update::Trouble(Arc::new(trouble)));
+                try_again("crowded", &message)
+            }
             Refusal::TooLarge => {
-                let message =
-                    format!("a body over the limit of {} bytes was refused", self.settings.max_body);
+                let message = format!("a body over the limit of {} bytes was refused", self.bodies.limit());
                 let hint = "raise the limit with --max-body".to_owned();
                 let trouble = Trouble { code: "body_too_large", message: message.clone(), hint };
                 self.bus.publish(Update::Trouble(Arc::new(trouble)));
@@ -213,58 +197,6 @@ fn recorded_only(id: &DeliveryId, why: NotForwarded, verdict: Verdict) -> Respon
 fn wire_path(uri: &Uri) -> String {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     if path.starts_with('/') { path.to_owned() } else { format!("/{}", path.trim_start_matches('*')) }
-}
-
-async fn read_body(body: &mut WireBody, limit: usize) -> Result<ReadBody, Refusal> {
-    let announced = body.size_hint().lower();
-    if announced > limit as u64 {
-        return Err(Refusal::TooLarge);
-    }
-    let mut whole = BytesMut::new();
-    let mut first = Bytes::new();
-    let (mut trailers, mut is_complete) = (Headers::new(), true);
-    while let Some(frame) = timeout(BODY_SILENCE, body.frame()).await.map_err(|_elapsed| Refusal::TooSlow)? {
-        let Ok(frame) = frame else {
-            is_complete = false;
-            break;
-        };
-        let data = match frame.into_data() {
-            Ok(data) => data,
-            Err(frame) => {
-                trailers = frame.into_trailers().as_ref().map(Headers::from).unwrap_or_default();
-                continue;
-            }
-        };
-        if whole.len() + first.len() + data.len() > limit {
-            return Err(Refusal::TooLarge);
-        }
-        // A body that comes in one piece, which is most, is not copied.
-        if first.is_empty() && whole.is_empty() {
-            first = data;
-            continue;
-        }
-        if whole.is_empty() {
-            whole.reserve(usize::try_from(announced).unwrap_or_default());
-            whole.extend_from_slice(&std::mem::take(&mut first));
-        }
-        whole.extend_from_slice(&data);
-    }
-    let bytes = if whole.is_empty() { first } else { whole.freeze() };
-    Ok(ReadBody { bytes, trailers, is_complete })
-}
-
-/// Reads on for a while, so that a sender that writes its whole body first is not cut off in the middle of it and
-/// gets to read why it was refused.
-async fn discard(mut body: WireBody) {
-    let all = async {
-        let mut left = MOST_DISCARDED;
-        while let Some(Ok(frame)) = body.frame().await
-            && left > 0
-        {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        }
-    };
-    drop(timeout(DISCARD_TIME, all).await);
 }
 
 /// The handler's answer for the sender, or why there is none.
@@ -325,7 +257,11 @@ fn undelivered(id: &DeliveryId, failure: &Failure) -> Response<Body> {
 
 /// Trouble of our own is never a 4xx, on which some senders give up for good.
 fn unrecorded(error: &StoreError) -> Response<Body> {
-    let mut response = report(StatusCode::SERVICE_UNAVAILABLE, None, "store", &error.to_string());
+    try_again("store", &error.to_string())
+}
+
+fn try_again(error: &str, message: &str) -> Response<Body> {
+    let mut response = report(StatusCode::SERVICE_UNAVAILABLE, None, error, message);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }

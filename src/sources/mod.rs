@@ -1,6 +1,7 @@
 //! Where deliveries come from: each source makes one and hands it to the pipeline, or sends it as a sender would.
 
 pub mod again;
+mod body;
 pub mod compose;
 pub mod dispatch;
 pub mod ingress;

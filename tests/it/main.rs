@@ -15,6 +15,7 @@
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
 //! | `watching` | fixtures that fire when they are saved |
+//! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
 //! | `wire` | senders that write what HTTP does not allow, or what can be read in two ways |
 //! | `scripts` | expectations, routes, endpoints, settings from files |
 
@@ -31,6 +32,7 @@ mod frameworks;
 mod handler;
 mod https;
 mod misbehaving;
+mod overload;
 mod recall;
 mod scripts;
 mod signals;

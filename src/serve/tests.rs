@@ -1,0 +1,111 @@
+//! Clients that take their time, and more of them than there are places.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::body::Frame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
+
+use super::*;
+
+const GOOD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+const SHORT: Duration = Duration::from_millis(100);
+const LONG: Duration = Duration::from_secs(20);
+
+/// An answer without end.
+struct Endless;
+
+impl hyper::body::Body for Endless {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 8192])))))
+    }
+}
+
+async fn answer(arrived: Arrived) -> Response<Body> {
+    match arrived.request.uri().path() {
+        "/endless" => Response::new(Endless.boxed()),
+        _ => Response::new(Full::new(Bytes::from("good")).map_err(|never| match never {}).boxed()),
+    }
+}
+
+/// Runs a test against a listener with these limits.
+fn with_limits(limits: Limits, test: impl AsyncFnOnce(SocketAddr)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.address();
+        let serving = listener.serve_within(limits, answer, CancellationToken::new(), TaskTracker::new());
+        tokio::select! {
+            () = serving => panic!("it ended"),
+            done = timeout(LONG, test(address)) => done.expect("what must end ends"),
+        }
+    });
+}
+
+fn patient() -> Limits {
+    Limits { head: 2 * LONG, stall: 2 * LONG, crowded: SHORT, connections: 8 }
+}
+
+async fn connect(address: SocketAddr, begin: &[u8]) -> TcpStream {
+    let mut stream = TcpSocket::new_v4().unwrap().connect(address).await.unwrap();
+    stream.write_all(begin).await.unwrap();
+    stream
+}
+
+/// Reads until the other side closes or resets the connection.
+async fn until_closed(stream: &mut TcpStream) {
+    let mut chunk = vec![0; 65_536];
+    while stream.read(&mut chunk).await.is_ok_and(|length| length > 0) {}
+}
+
+async fn is_good(address: SocketAddr) {
+    let mut stream = connect(address, GOOD).await;
+    let mut start = [0; 15];
+    stream.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200 OK");
+}
+
+#[test]
+fn who_does_not_send_a_head_is_let_go() {
+    with_limits(Limits { head: SHORT, ..patient() }, async |address| {
+        for begin in [&b""[..], b"P", b"POST / HTTP/1.1\r\nHost: a\r\nX-A", GOOD] {
+            until_closed(&mut connect(address, begin).await).await;
+            is_good(address).await;
+        }
+    });
+}
+
+#[test]
+fn who_asks_and_never_reads_the_answer_is_let_go() {
+    with_limits(Limits { stall: SHORT, ..patient() }, async |address| {
+        let mut stream = connect(address, b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        // What has gathered in the meantime is still there; behind it comes the end, and not more of the answer.
+        tokio::time::sleep(3 * SHORT).await;
+        until_closed(&mut stream).await;
+    });
+}
+
+#[test]
+fn who_does_nothing_makes_place_for_who_asks() {
+    with_limits(patient(), async |address| {
+        // Some say nothing, some stopped in the middle of a head, some keep their connections for later.
+        let mut idle = Vec::new();
+        for begin in [&b""[..], b"POST / HT", GOOD].into_iter().cycle().take(100) {
+            idle.push(connect(address, begin).await);
+        }
+        for _ in 0..20 {
+            is_good(address).await;
+        }
+        for stream in &mut idle[..80] {
+            until_closed(stream).await;
+        }
+    });
+}
