@@ -12,6 +12,7 @@ mod expectation;
 mod fixtures;
 mod listen;
 mod output;
+mod persisting;
 mod replay;
 mod report;
 mod roads;

@@ -24,6 +24,9 @@ use crate::store::{Query, Reader, Recorded, Selector};
 /// The most deliveries that one filter replays.
 const MOST: usize = 100_000;
 
+/// How long a handler may take: as long as most senders wait.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Send recorded deliveries again, oldest first, with a fresh signature so that they verify
 ///
 /// Each becomes a delivery of its own that is linked to the one it repeats. Several filters narrow the choice.
@@ -107,7 +110,7 @@ async fn send(
     chosen: &[Selector],
     session: &Session,
 ) -> anyhow::Result<Exit> {
-    let open = arguments.road.open(session)?;
+    let open = arguments.road.open(session, PATIENCE)?;
     let ended = tokio::select! {
         ended = async {
             let mut exit = Exit::Done;

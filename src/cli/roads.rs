@@ -29,9 +29,10 @@ pub struct RoadArgs {
     /// Where to send [default: the running listen of this project]
     #[arg(long, value_name = "TARGET")]
     to: Option<Target>,
-    /// How long the handler may take, with --to; 0 waits for ever
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
-    timeout: TimeLimit,
+    /// How long the handler may take, with --to; 0 waits for ever [default: as long as the sender of the event
+    /// waits, which is 30s, for v1 10s, and for its status changes 5s]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<TimeLimit>,
     /// Take any certificate of an https target, with --to
     #[arg(long)]
     insecure: bool,
@@ -63,8 +64,9 @@ impl RoadArgs {
         self.secret.choose_beside(session)
     }
 
-    /// Opens the road; its tasks run on the runtime that is entered.
-    pub fn open(&self, session: &Session) -> anyhow::Result<OpenRoad> {
+    /// Opens the road; its tasks run on the runtime that is entered. A handler may take as long as `patience`, unless
+    /// the user says otherwise.
+    pub fn open(&self, session: &Session, patience: Duration) -> anyhow::Result<OpenRoad> {
         let running = session.state.running()?;
         let ingress = match &running {
             Some((running, _, token)) => Some((running.ingress.parse::<Target>()?, token.clone())),
@@ -81,7 +83,8 @@ impl RoadArgs {
         let secret = self.secret.choose_beside(session)?;
         match (&self.to, ingress) {
             (Some(target), ingress) if !is_same(ingress.as_ref().map(|(at, _)| at), target) => {
-                self.direct(session, target.clone(), secret)
+                let timeout = self.timeout.unwrap_or(TimeLimit(Some(patience))).0;
+                self.direct(session, target.clone(), secret, timeout)
             }
             (_, Some((ingress, token))) => {
                 let forward = Forward::new(Settings::default(), session.clock.clone(), TaskTracker::new());
@@ -97,11 +100,16 @@ impl RoadArgs {
         }
     }
 
-    fn direct(&self, session: &Session, target: Target, secret: ChosenSecret) -> anyhow::Result<OpenRoad> {
+    fn direct(
+        &self,
+        session: &Session,
+        target: Target,
+        secret: ChosenSecret,
+        timeout: Option<Duration>,
+    ) -> anyhow::Result<OpenRoad> {
         session.state.ensure()?;
         let store = Store::open(session.state.path())?;
-        let settings =
-            Settings { timeout: self.timeout.0, trust: insecure(self.insecure), ..Settings::default() };
+        let settings = Settings { timeout, trust: insecure(self.insecure), ..Settings::default() };
         let forward = Forward::new(settings, session.clock.clone(), TaskTracker::new());
         // Nobody looks whether the target is back: this command is over by then.
         let stop = CancellationToken::new();

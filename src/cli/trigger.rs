@@ -8,8 +8,9 @@ use clap::Args;
 use super::Session;
 use super::arguments::{HeaderStyleArg, PatchArgs};
 use super::expectation::Expectation;
-use super::report::{Exit, Usage};
-use super::roads::{self, Purpose, RoadArgs};
+use super::persisting::{self, RetryArgs};
+use super::report::{Exit, Usage, exit_of};
+use super::roads::{self, OpenRoad, Purpose, RoadArgs};
 use crate::contract::sender;
 use crate::fixture::Catalogue;
 use crate::model::{Contract, EventName, Target};
@@ -17,6 +18,7 @@ use crate::observers::request_text;
 use crate::signature::SignMode;
 use crate::sources::dispatch::Sent;
 use crate::sources::maker::{Event, Maker};
+use crate::sources::persist::{Persistence, Try};
 
 /// Send an event as Meeting BaaS would, correctly signed or wrong on purpose
 ///
@@ -61,14 +63,16 @@ pub struct TriggerArgs {
     #[arg(long, value_name = "CONDITIONS", conflicts_with_all = ["print", "curl"])]
     expect: Option<Expectation>,
     /// Print the request as HTTP text and send nothing
-    #[arg(long, conflicts_with_all = ["curl", "json"])]
+    #[arg(long, conflicts_with_all = ["curl", "json", "retry"])]
     print: bool,
     /// Print the request as a curl command and send nothing
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "retry"])]
     curl: bool,
     /// Print the recorded delivery as a JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    retries: RetryArgs,
 }
 
 fn sign_mode() -> impl clap::builder::TypedValueParser<Value = SignMode> {
@@ -138,9 +142,11 @@ fn check_method(method: Option<&str>, contract: Contract) -> Result<(), Usage> {
 }
 
 async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyhow::Result<Exit> {
-    let open = arguments.road.open(session)?;
+    let ladder = maker.ladder();
+    let persistence = arguments.retries.persistence(ladder)?;
+    let open = arguments.road.open(session, ladder.timeout)?;
     let mut clock = roads::interval(arguments.rate).map(interval);
-    let purpose = if maker.mode.is_right() { Purpose::ToBeTaken } else { Purpose::ToBeRefused };
+    let purpose = purpose(maker);
     let mut exit = Exit::Done;
     let mut sent: u32 = 0;
     let ended = tokio::select! {
@@ -149,9 +155,15 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
                 if let Some(clock) = &mut clock {
                     clock.tick().await;
                 }
-                let parcel = maker.make(&session.clock, &open.secret.keys)?;
-                let result: Sent = open.road.send(&session.clock, parcel).await?;
-                let shown = roads::show(&result, purpose, session, arguments.json)?;
+                let (result, shown) = match &persistence {
+                    None => {
+                        let parcel = maker.make(&session.clock, &open.secret.keys)?;
+                        let result = open.road.send(&session.clock, parcel).await?;
+                        let shown = roads::show(&result, purpose, session, arguments.json)?;
+                        (result, shown)
+                    }
+                    Some(persistence) => persist(persistence, arguments, maker, &open, session).await?,
+                };
                 exit = exit.max(judge(arguments.expect.as_ref(), &result, shown, session));
                 sent += 1;
             }
@@ -164,6 +176,27 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
     }
     open.close().await;
     ended
+}
+
+/// Sends one event as its sender would; its last attempt counts.
+async fn persist(
+    persistence: &Persistence,
+    arguments: &TriggerArgs,
+    maker: &Maker,
+    open: &OpenRoad,
+    session: &Session,
+) -> anyhow::Result<(Sent, Exit)> {
+    let purpose = purpose(maker);
+    let clocks = (&session.clock, &session.clock);
+    let tell = |attempt: &Try| persisting::show(attempt, purpose, session, arguments.json).map(drop);
+    let last = persistence.send(&open.road, clocks, maker, &open.secret.keys, tell).await?;
+    let exit = exit_of(&last.sent);
+    Ok((last.sent, exit))
+}
+
+/// What an event is sent for.
+fn purpose(maker: &Maker) -> Purpose {
+    if maker.mode.is_right() { Purpose::ToBeTaken } else { Purpose::ToBeRefused }
 }
 
 /// How sending one event ended: as the handler answered, or, when something is expected, whether that holds.

@@ -1,5 +1,5 @@
 //! What Meeting BaaS sends, as pure rules: how its contracts are told apart, what in them is a credential
-//! or another secret.
+//! or another secret, how its senders try again.
 
 mod authentication;
 mod credentials;
@@ -7,6 +7,7 @@ mod recognise;
 pub mod redact;
 mod redact_json;
 mod redact_text;
+pub mod retry;
 pub mod sender;
 
 pub use authentication::{Part, authenticated_contract, authenticates, field_names};

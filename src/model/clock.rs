@@ -1,4 +1,4 @@
-//! Time and ids: the only source of either, real or fixed and seeded.
+//! Time and ids: the only source of either, real, or made up and seeded.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rand::rngs::{StdRng, SysRng};
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use uuid::Uuid;
 
 /// A handle to the time of day, to a stopwatch and to randomness.
 ///
-/// A [`fixed`](Self::fixed) clock stands still and draws the same ids in the same order, so that whole outputs
-/// can be compared in tests.
+/// A [`fixed`](Self::fixed) clock stands still, but for being [slept](Self::sleep) on, and draws the same ids in the
+/// same order, so that whole outputs can be compared in tests.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    fixed: Option<Timestamp>,
+    fixed: Option<Arc<Mutex<Timestamp>>>,
     random: Arc<Mutex<StdRng>>,
 }
 
@@ -34,15 +34,35 @@ impl Clock {
         Self { fixed: None, random: Arc::new(Mutex::new(random)) }
     }
 
-    /// A clock that always shows `now`; ids and random numbers follow from `seed`.
+    /// A clock that shows `now` until somebody sleeps; ids and random numbers follow from `seed`.
     pub fn fixed(now: Timestamp, seed: u64) -> Self {
-        Self { fixed: Some(now), random: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))) }
+        Self { fixed: Some(Arc::new(Mutex::new(now))), random: seeded(seed) }
+    }
+
+    /// The same time, with ids and random numbers that follow from `seed`: nothing secret may be made of them.
+    #[must_use]
+    pub fn reseeded(&self, seed: u64) -> Self {
+        Self { fixed: self.fixed.clone(), random: seeded(seed) }
     }
 
     /// The time of day.
     #[expect(clippy::disallowed_methods, reason = "the clock is the one place that reads the time")]
     pub fn now(&self) -> Timestamp {
-        self.fixed.unwrap_or_else(Timestamp::now)
+        match &self.fixed {
+            Some(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            None => Timestamp::now(),
+        }
+    }
+
+    /// Waits so long. On a fixed clock that takes no time, and the clock shows so much more afterwards.
+    pub async fn sleep(&self, duration: Duration) {
+        match &self.fixed {
+            None => tokio::time::sleep(duration).await,
+            Some(now) => {
+                let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
+                *now = now.saturating_add(duration).unwrap_or(Timestamp::MAX);
+            }
+        }
     }
 
     /// The time zone that times are shown in: the user's, or UTC on a fixed clock.
@@ -63,6 +83,11 @@ impl Clock {
         bytes
     }
 
+    /// A random number from 0 to 1, without 1.
+    pub fn chance(&self) -> f64 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+
     /// A random UUID (version 4, RFC 4122 variant: the official SDK refuses any other).
     pub fn uuid(&self) -> Uuid {
         uuid::Builder::from_random_bytes(self.random_bytes()).into_uuid()
@@ -73,6 +98,10 @@ impl Clock {
         let millis = u64::try_from(self.now().as_millisecond()).unwrap_or_default();
         uuid::Builder::from_unix_timestamp_millis(millis, &self.random_bytes()).into_uuid()
     }
+}
+
+fn seeded(seed: u64) -> Arc<Mutex<StdRng>> {
+    Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))
 }
 
 impl Tick {

@@ -15,6 +15,7 @@ mod nearest;
 mod printable;
 mod secret;
 mod shape;
+mod speed;
 mod target;
 mod update;
 
@@ -29,5 +30,6 @@ pub use nearest::nearest;
 pub use printable::{Printable, printable_lines};
 pub use secret::{Secret, is_same_secretly};
 pub use shape::{FORMAT_VERSION, millis};
+pub use speed::Speed;
 pub use target::{BadTarget, Place, Target};
 pub use update::{Then, Trouble, Update};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::compose::{self, Patch};
 use super::dispatch::Parcel;
 use super::provenance::Provenance;
+use crate::contract::retry::{Ladder, ladder};
 use crate::contract::{WireNames, recognise, wire_event};
 use crate::fixture::{Entry, Fixture, Run};
 use crate::json::Json;
@@ -43,6 +44,22 @@ pub struct Maker {
     pub environment: fn(&str) -> Option<String>,
 }
 
+/// An event that was made: what all attempts at sending it have in common.
+#[derive(Clone, Debug)]
+pub struct Message {
+    body: Bytes,
+    kind: Kind,
+    stamp: Stamp,
+}
+
+impl Message {
+    /// The same message, for another attempt that is made now.
+    #[must_use]
+    pub fn again(&self, clock: &Clock) -> Self {
+        Self { stamp: self.stamp.again(clock), ..self.clone() }
+    }
+}
+
 impl From<Entry> for Event {
     fn from(Entry { contract, name, fixture }: Entry) -> Self {
         Self { contract, name: Some(name), fixture }
@@ -66,21 +83,44 @@ impl Maker {
     ///
     /// When the body cannot be filled in or edited, or its contract cannot be signed like that.
     pub fn make(&self, clock: &Clock, keys: &Keyring) -> Result<Parcel> {
+        self.parcel(&self.message(clock)?, keys)
+    }
+
+    /// Makes the next event.
+    ///
+    /// # Errors
+    ///
+    /// When the body cannot be filled in or edited.
+    pub fn message(&self, clock: &Clock) -> Result<Message> {
         let body = if self.raw {
             Bytes::copy_from_slice(self.event.fixture.source())
         } else {
             self.canonical_body(&self.event.fixture, clock)?
         };
-        let kind = self.kind(&body);
+        Ok(Message { kind: self.kind(&body), body, stamp: Stamp::new(clock) })
+    }
+
+    /// The request of one attempt at sending an event.
+    ///
+    /// # Errors
+    ///
+    /// When its contract cannot be signed like that.
+    pub fn parcel(&self, message: &Message, keys: &Keyring) -> Result<Parcel> {
+        let Message { body, kind, stamp } = message;
         let contract = self.event.contract;
         let key = keys.key(contract, kind.event_type.as_ref());
         let signing = Signing { contract, key, mode: self.mode, style: self.style };
-        let mut request = compose::request(&signing, &Stamp::new(clock), body)?;
+        let mut request = compose::request(&signing, stamp, body.clone())?;
         if let Some(method) = &self.method {
             request.method.clone_from(method);
         }
         let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
-        Ok(Parcel { request, kind, provenance })
+        Ok(Parcel { request, kind: kind.clone(), provenance })
+    }
+
+    /// How whoever sends the event tries again.
+    pub fn ladder(&self) -> &'static Ladder {
+        ladder(self.event.contract, self.event.fixture.wire_event().as_deref())
     }
 
     fn canonical_body(&self, fixture: &Fixture, clock: &Clock) -> Result<Bytes> {

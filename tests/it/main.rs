@@ -14,6 +14,7 @@
 //! | `authentication` | every contract's headers, secrets and verdicts; no credential on disk |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
+//! | `retries` | each sender's own retries: delays, ids, signatures, ends |
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
 //! | `wire` | senders that write what HTTP does not allow, or what can be read in two ways |
@@ -34,6 +35,7 @@ mod https;
 mod misbehaving;
 mod overload;
 mod recall;
+mod retries;
 mod scripts;
 mod signals;
 mod tidy;
