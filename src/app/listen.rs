@@ -20,7 +20,7 @@ use crate::serve::Listener;
 use crate::sources::ingress::{self, Ingress};
 use crate::sources::routing::{Router, Routes};
 use crate::sources::watch::{Watch, read_folder};
-use crate::store::{Store, StoreError};
+use crate::store::{Room, Store, StoreError};
 
 /// How long deliveries that are under way may take to finish after the end was asked for.
 pub const GRACE: Duration = Duration::from_secs(2);
@@ -42,6 +42,8 @@ pub struct Settings {
     pub pipeline: pipeline::Settings,
     /// Whether deliveries wait while their target is away.
     pub hold: bool,
+    /// How much room on the disk recording may take.
+    pub room: Room,
     /// Which deliveries are kept; `None` keeps all.
     pub keep: Option<Keep>,
 }
@@ -92,7 +94,7 @@ impl Listen {
         let listener =
             Listener::bind(address).await.map_err(|source| ListenError::Bind { address, source })?;
         folder.ensure()?;
-        let store = Store::open(folder.path())?;
+        let store = Store::open_within(folder.path(), settings.room)?;
         let (deliveries, connections, bus) = (TaskTracker::new(), TaskTracker::new(), Bus::new());
         let forward = Forward::new(settings.forward, clock.clone(), connections.clone());
         let waiting = CancellationToken::new();

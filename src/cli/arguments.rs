@@ -251,6 +251,11 @@ pub fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("`{}` is not a size such as `512K`, `32M` or `1G`", text.escape_debug()))
 }
 
+/// A number of bytes, or none.
+pub fn size_or_zero(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { size(text) }
+}
+
 /// The size of something that is held in memory.
 pub fn bytes(text: &str) -> Result<usize, String> {
     size(text)

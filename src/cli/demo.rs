@@ -27,6 +27,7 @@ use crate::sources::dispatch::{Parcel, Road};
 use crate::sources::ingress::{self, Verify};
 use crate::sources::provenance::Provenance;
 use crate::sources::routing::Routes;
+use crate::store::Room;
 
 /// See it work: a built-in handler, a listen before it, and every event sent through
 #[derive(Debug, Args)]
@@ -113,6 +114,7 @@ async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session
         },
         pipeline: pipeline::Settings { parallel: 64, retries: 0 },
         hold: false,
+        room: Room::ALL,
         keep: None,
     };
     let names = Catalogue::embedded().wire_names();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::{SecretArgs, TimeLimit, bytes, duration, header, keep};
+use super::arguments::{SecretArgs, TimeLimit, bytes, duration, header, keep, size, size_or_zero};
 use super::output::{Output, Volume};
 use super::report::Exit;
 use super::{Session, roads};
@@ -35,6 +35,7 @@ use crate::pipeline;
 use crate::signature::Keyring;
 use crate::sources::ingress::{self, Verify};
 use crate::sources::routing::Routes;
+use crate::store::Room;
 
 /// Receive webhooks, record every one, forward it to your handler and show what it answered
 ///
@@ -90,6 +91,13 @@ pub struct ListenArgs {
     /// are kept]
     #[arg(long, value_name = "N|AGE", value_parser = keep)]
     keep: Option<Keep>,
+    /// Record nothing more, and answer 503, while the disk has less than this left; 0 goes on until it is full
+    /// [default: 64M, or a sixteenth of a small disk]
+    #[arg(long, value_name = "SIZE", value_parser = size_or_zero)]
+    min_free: Option<u64>,
+    /// Record nothing more, and answer 503, while the record takes as much as this: 500M, 2G [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_disk: Option<u64>,
     /// End when such an event came: 0 when it was acknowledged, 3 when it was not
     #[arg(long, value_name = "GLOB", help_heading = "For scripts")]
     expect: Option<EventFilter>,
@@ -253,6 +261,7 @@ fn settings(
         },
         pipeline: pipeline::Settings { parallel: arguments.parallel.into(), retries: arguments.retry },
         hold: arguments.hold,
+        room: Room { least_free: arguments.min_free, most: arguments.max_disk, ballast: true },
         keep: arguments.keep,
     }
 }

@@ -20,6 +20,27 @@ pub enum StoreError {
         /// The file.
         file: PathBuf,
     },
+    /// Little is left on the disk: recording stops before it is full.
+    #[error(
+        "the disk that holds `{}` has {} left, and below {} nothing more is recorded",
+        .file.display(), human(*.free), human(*.least)
+    )]
+    Low {
+        /// The file.
+        file: PathBuf,
+        /// What is left, in bytes.
+        free: u64,
+        /// What must be left, in bytes.
+        least: u64,
+    },
+    /// The record is as large as it may be.
+    #[error("`{}` has reached its limit of {} (--max-disk)", .file.display(), human(*.most))]
+    AtLimit {
+        /// The file.
+        file: PathBuf,
+        /// The limit, in bytes.
+        most: u64,
+    },
     /// The file is not a database, or not a sound one, or not ours.
     #[error("`{}` is damaged: {detail}", .file.display())]
     Damaged {
@@ -92,35 +113,39 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What to do about it: one or two sentences.
+    /// What to do about it: a sentence without its capital and its full stop, as hints are.
     pub fn hint(&self) -> String {
-        match self {
+        let hint = match self {
             Self::Busy { .. } => {
-                "Close the program that has the file open (a database browser, say), and try again."
-                    .to_owned()
+                "close the program that has the file open (a database browser, say), and try again"
             }
-            Self::Full { .. } => "Free some space; recording goes on by itself after that.".to_owned(),
+            Self::Full { .. } => "free some space; recording goes on by itself after that",
+            Self::Low { .. } => {
+                "free some space (`mbaas-dev deliveries prune --keep 1000`, say); recording goes on by itself after that"
+            }
+            Self::AtLimit { .. } => {
+                "take old deliveries out (`mbaas-dev deliveries prune --keep 1000`, or `listen --keep 7d`), or raise \
+                 the limit; recording goes on by itself after that"
+            }
             Self::Damaged { file, .. } => {
                 let file = file.display().to_string();
                 let aside = quoted(&format!("{file}.damaged"));
-                format!("Move it away (`mv {} {aside}`) and start again.", quoted(&file))
+                return format!("move it away (`mv {} {aside}`) and start again", quoted(&file));
             }
-            Self::Newer { .. } => "Update mbaas-dev, or use another folder with `--data-dir`.".to_owned(),
-            Self::ReadOnly { .. } => "Make it writable, or use another folder with `--data-dir`.".to_owned(),
+            Self::Newer { .. } => "update mbaas-dev, or use another folder with `--data-dir`",
+            Self::ReadOnly { .. } => "make it writable, or use another folder with `--data-dir`",
             Self::Unwritable { .. } => {
-                "Check who owns it and its permissions, or use another folder with `--data-dir`.".to_owned()
+                "check who owns it and its permissions, or use another folder with `--data-dir`"
             }
-            Self::NotFound { .. } => "Make the folder, or use another one with `--data-dir`.".to_owned(),
-            Self::Symlink { .. } => {
-                "Remove the link, and use `--data-dir` to keep the file elsewhere.".to_owned()
-            }
+            Self::NotFound { .. } => "make the folder, or use another one with `--data-dir`",
+            Self::Symlink { .. } => "remove the link, and use `--data-dir` to keep the file elsewhere",
             Self::Lost { .. } => {
-                "Put the file back if you have it; everything else that was recorded can still be used."
-                    .to_owned()
+                "put the file back if you have it; everything else that was recorded can still be used"
             }
-            Self::Closed { .. } => "Start mbaas-dev again.".to_owned(),
-            Self::Other { .. } => "Try again; if it stays, use another folder with `--data-dir`.".to_owned(),
-        }
+            Self::Closed { .. } => "start mbaas-dev again",
+            Self::Other { .. } => "try again; if it stays, use another folder with `--data-dir`",
+        };
+        hint.to_owned()
     }
 
     /// What an error of the system on `file` means.
@@ -175,6 +200,14 @@ impl StoreError {
     }
 }
 
+/// Bytes as people count them.
+fn human(bytes: u64) -> String {
+    match bytes / 1024 {
+        kilobytes @ 0..10_000 => format!("{kilobytes} KB"),
+        kilobytes => format!("{} MB", kilobytes / 1024),
+    }
+}
+
 /// Whether the error is that a row holds what we never write.
 fn is_about_a_value(error: &rusqlite::Error) -> bool {
     matches!(
@@ -215,6 +248,8 @@ mod tests {
         for error in [
             StoreError::Busy { file: file() },
             StoreError::Full { file: file() },
+            StoreError::Low { file: file(), free: 1, least: 2 },
+            StoreError::AtLimit { file: file(), most: 1 },
             StoreError::Damaged { file: file(), detail: "x".into() },
             StoreError::Newer { file: file(), found: 9, known: 1 },
             StoreError::ReadOnly { file: file() },
@@ -227,7 +262,8 @@ mod tests {
         ] {
             let message = error.to_string();
             assert!(message.contains("`/d/deliveries.db`") && !message.ends_with('.'), "{message}");
-            assert!(error.hint().ends_with('.'), "{}", error.hint());
+            let hint = error.hint();
+            assert!(hint.starts_with(|c: char| c.is_lowercase()) && !hint.ends_with('.'), "{hint}");
         }
     }
 

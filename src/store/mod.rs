@@ -19,6 +19,7 @@ mod page;
 mod prune;
 mod query;
 mod reader;
+mod room;
 mod row;
 mod schema;
 mod search;
@@ -39,6 +40,7 @@ pub use import::{Imported, Importer};
 pub use prune::{Limits, Pruned, Pruner};
 pub use query::{Query, Recorded, Selector};
 pub use reader::Reader;
+pub use room::Room;
 pub use writer::Waiting;
 
 use crate::model::{Attempt, Incoming, Target};
@@ -69,11 +71,16 @@ impl Store {
     /// The file is `deliveries.db`, readable by its owner only. Blocks, for up to 5 seconds when another program
     /// holds the file.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_within(folder, Room::ALL)
+    }
+
+    /// Like [`open`](Self::open). While there is no `room`, deliveries are refused; attempts are still written.
+    pub fn open_within(folder: &Path, room: Room) -> Result<Self, StoreError> {
         let file = file::locate(folder)?;
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
         let (later, outbox) = (Later::default(), Outbox::default());
-        Writer::open(&file, waiting, later.clone(), outbox.clone())?.start(alive)?;
+        Writer::open(&file, room, waiting, later.clone(), outbox.clone())?.start(alive)?;
         Ok(Self { file: file.into(), queue, later, outbox, ended })
     }
 

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Params, Statement, TransactionBehavior};
 
 use super::bodies::{Folder, IS_LARGE, Place};
-use super::{StoreError, bodies, file};
+use super::{StoreError, bodies, file, room};
 use crate::model::Clock;
 
 /// How long a slice may go on, in time, in deliveries and in bytes; whoever writes meanwhile waits for it.
@@ -86,7 +86,7 @@ impl Pruner {
         if !file::exists(&file)? {
             return Ok(None);
         }
-        let connection = file::open_for_writing(&file)?;
+        let connection = room::with_reserve(&file, || file::open_for_writing(&file))?;
         connection
             .pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
             .and_then(|()| connection.pragma_update(None, "cache_size", CACHE))
@@ -97,10 +97,7 @@ impl Pruner {
 
     /// The space that the record takes on disk, its log and large bodies included, in bytes.
     pub fn bytes_on_disk(&self) -> u64 {
-        let mut log = self.file.clone().into_os_string();
-        log.push("-wal");
-        let length = |path: &Path| std::fs::metadata(path).map(|found| found.len()).unwrap_or_default();
-        length(&self.file) + length(Path::new(&log)) + self.bodies.space_on_disk()
+        room::bytes_on_disk(&self.file)
     }
 
     /// What [`prune`](Self::prune) would do now; what goes by its size is an estimate.
@@ -116,8 +113,12 @@ impl Pruner {
         pause: Duration,
         go_on: impl Fn() -> bool,
     ) -> Result<Pruned, StoreError> {
-        let pruned = self.phases(limits, pause, &go_on);
-        pruned.map_err(|error| StoreError::from_sqlite(&self.file, &error))
+        let file = self.file.clone();
+        // What went before the disk was full is gone, and in no sum.
+        room::with_reserve(&file, || {
+            let pruned = self.phases(limits, pause, &go_on);
+            pruned.map_err(|error| StoreError::from_sqlite(&file, &error))
+        })
     }
 
     fn planned(&self, limits: &Limits) -> rusqlite::Result<Pruned> {

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::bodies::Folder;
-use super::{Query, Recorded, Selector, StoreError, bodies, file, insert, page, row, schema, select};
+use super::{Query, Recorded, Selector, StoreError, bodies, file, insert, page, room, row, schema, select};
 use crate::model::{Delivery, Request};
 
 /// A reading connection. Its methods block; each sees the record as it was at one moment.
@@ -27,11 +27,15 @@ impl Reader {
         if !file::exists(&file)? {
             return Ok(None);
         }
-        let mut connection = file::open_for_reading(&file)?;
-        if !schema::check_owner(&connection, &file)? {
+        // Reading takes some space, too: for the index of the log.
+        let connection = room::with_reserve(&file, || {
+            let connection = file::open_for_reading(&file)?;
+            if schema::check_owner(&connection, &file)? {
+                return Ok(connection);
+            }
             drop(file::open_for_writing(&file)?);
-            connection = file::open_for_reading(&file)?;
-        }
+            file::open_for_reading(&file)
+        })?;
         let bodies = Folder::beside(&file);
         Ok(Some(Self { file, connection, bodies }))
     }

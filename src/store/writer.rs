@@ -15,6 +15,7 @@ use super::file::{self, Identity};
 use super::insert::{self, Inserts};
 use super::later::Later;
 use super::outbox::{Outbox, Reply};
+use super::room::{Gauge, Room};
 use super::texts;
 use crate::model::{Attempt, Incoming, Target};
 
@@ -23,6 +24,9 @@ const BATCH_JOBS: usize = 256;
 
 /// How many bytes of bodies go into one transaction at most, not counting its last job.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// About how many bytes a job takes beside its body.
+const JOB_BYTES: u64 = 1024;
 
 /// How long nothing must have come before the thread does what nobody waits for.
 const QUIET: Duration = Duration::from_millis(200);
@@ -95,6 +99,7 @@ pub(super) struct Writer {
     file: PathBuf,
     open: Option<Open>,
     bodies: Appender,
+    room: Gauge,
     queue: mpsc::Receiver<Command>,
     later: Later,
     outbox: Outbox,
@@ -139,16 +144,20 @@ impl Writer {
     /// Opens the file, so that what is wrong with it shows before the thread starts.
     pub(super) fn open(
         file: &Path,
+        room: Room,
         queue: mpsc::Receiver<Command>,
         later: Later,
         outbox: Outbox,
     ) -> Result<Self, StoreError> {
         let open = Some(Open::new(file)?);
         let bodies = Appender::new(Folder::beside(file));
+        let room = Gauge::new(room, file);
+        room.take_ballast();
         Ok(Self {
             file: file.to_path_buf(),
             open,
             bodies,
+            room,
             queue,
             later,
             outbox,
@@ -234,6 +243,8 @@ impl Writer {
             }
             Chore::CopyBack => {
                 self.copy_back("PASSIVE");
+                // Pruning may have given it up.
+                self.room.take_ballast();
                 self.unindexed = 0;
                 (self.chore, self.patience) = (Chore::Index, LOOK_AROUND);
                 return;
@@ -251,8 +262,14 @@ impl Writer {
         file::without_waiting(&mut open.connection, |connection| work(connection, &self.queue))
     }
 
-    /// Commits the jobs and answers each.
-    fn write(&mut self, jobs: Vec<(Job, Reply)>) {
+    /// Commits the jobs and answers each. Without room there is none for deliveries; what came of those that are
+    /// recorded still belongs to them.
+    fn write(&mut self, mut jobs: Vec<(Job, Reply)>) {
+        if let Err(error) = self.look_for_room(&jobs) {
+            let refused = jobs.extract_if(.., |(job, _)| matches!(job, Job::Delivery(..)));
+            let replies: Vec<Reply> = refused.map(|(_, reply)| reply).collect();
+            self.outbox.send(replies.into_iter().zip(std::iter::repeat(Err(error))));
+        }
         // What was put off may have gone with others before its time was up.
         if jobs.is_empty() {
             return;
@@ -265,10 +282,25 @@ impl Writer {
         }
     }
 
+    /// Whether there is room for the jobs; where there is none, the log may have some.
+    fn look_for_room(&mut self, jobs: &[(Job, Reply)]) -> Result<(), StoreError> {
+        let bytes = jobs.iter().map(|(job, _)| job.body().len() as u64 + JOB_BYTES).sum();
+        self.room.admit(bytes).or_else(|_| {
+            let cut = |connection: &mut Connection, _: &mpsc::Receiver<_>| {
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(true))
+            };
+            self.without_waiting(cut).ok();
+            self.room.admit(bytes)
+        })
+    }
+
     /// Puts large bodies where they stay, then commits the jobs. A connection that failed is dropped, so that the next
     /// try starts afresh.
     fn commit(&mut self, jobs: &[(Job, Reply)]) -> Result<Vec<Result<i64, StoreError>>, StoreError> {
         let placed = self.bodies.place(jobs.iter().map(|(job, _)| job.body()));
+        if placed.iter().any(|place| matches!(place, Err(StoreError::Full { .. }))) {
+            self.room.look_again();
+        }
         let open = match self.opened() {
             Ok(open) => open,
             Err(error) => {
@@ -283,6 +315,9 @@ impl Writer {
             Ok(outcomes) => Ok(outcomes.into_iter().map(|outcome| outcome.map_err(told)).collect()),
             Err(error) => {
                 let error = told(error);
+                if matches!(error, StoreError::Full { .. }) {
+                    self.room.look_again();
+                }
                 let passes = matches!(error, StoreError::Busy { .. } | StoreError::Full { .. });
                 if passes && is_sound {
                     // Surely nothing of it was written.

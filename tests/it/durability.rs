@@ -15,7 +15,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use crate::assurance::{Random, report, skipped, tier};
+use crate::assurance::{Random, report, tier};
+use crate::disk::Disk;
 use crate::handler::{self, Handler};
 use crate::world::{Listening, World};
 
@@ -128,16 +129,16 @@ pub fn interrupt(listening: Listening) -> Vec<serde_json::Value> {
     rest
 }
 
-fn state(world: &World) -> PathBuf {
+pub fn state(world: &World) -> PathBuf {
     world.folder().join(".mbaas-dev")
 }
 
-fn database(world: &World) -> PathBuf {
+pub fn database(world: &World) -> PathBuf {
     state(world).join("deliveries.db")
 }
 
 /// The bodies in the record, sorted.
-fn recorded_bodies(database: &Path) -> Vec<Vec<u8>> {
+pub fn recorded_bodies(database: &Path) -> Vec<Vec<u8>> {
     let connection = Connection::open(database).unwrap();
     let mut statement = connection.prepare("SELECT body FROM deliveries").unwrap();
     let bodies = statement.query_map([], |row| Ok(body(database, &row.get(0)?))).unwrap();
@@ -296,94 +297,6 @@ fn survives(
     (letters.len(), again)
 }
 
-/// A small file system, gone when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// Mounts one; `None`, said where skipped tests are said, when that is not permitted.
-    fn mount(at: PathBuf, size: &str, test: &str) -> Option<Self> {
-        fs::create_dir_all(&at).unwrap();
-        let options = format!("size={size},mode=700");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at));
-        }
-        skipped(&format!("durability::{test}: mounting a tmpfs is not permitted"));
-        None
-    }
-
-    /// Takes all the space that is left.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("filler");
-        let mut file = fs::File::create(&path).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        path
-    }
-
-    fn make_read_only(&self) {
-        let status = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status().unwrap();
-        assert!(status.success());
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
-    }
-}
-
-#[test]
-fn nothing_is_acknowledged_on_a_full_disk_and_recording_goes_on_once_there_is_space() {
-    let (world, handler) = (World::new(), Handler::start());
-    let test = "nothing_is_acknowledged_on_a_full_disk_and_recording_goes_on_once_there_is_space";
-    let Some(disk) = Disk::mount(state(&world), "4m", test) else { return };
-    let mut listening = world.listen(&["--forward", &handler.target()]);
-    let mut sender = Sender::connect(&listening.address()).unwrap();
-    let mut acknowledged = vec![b"before".to_vec(), vec![b'A'; 300 * 1024]];
-    for body in &acknowledged {
-        assert_eq!(sender.post(body).unwrap().status, 200);
-    }
-
-    let filler = disk.fill();
-    // A large body finds some room, but not enough.
-    let file = fs::OpenOptions::new().write(true).open(&filler).unwrap();
-    file.set_len(file.metadata().unwrap().len() - 128 * 1024).unwrap();
-    drop(file);
-    for number in 0..10 {
-        let large = vec![b'a' + number; 300 * 1024];
-        let reply = sender.post(&large).unwrap();
-        assert_eq!(reply.status, 503);
-        assert_eq!(reply.header("retry-after"), Some("5"));
-        assert!(reply.header("mbaas-dev-delivery").is_none());
-        // What is small may find room in the log yet; then it is recorded.
-        let small = format!("small {number}").into_bytes();
-        match sender.post(&small).unwrap().status {
-            503 => {}
-            status => {
-                assert_eq!(status, 200);
-                acknowledged.push(small);
-            }
-        }
-    }
-    let error = listening.next("error");
-    assert_eq!(error["code"], "store");
-    assert!(error["message"].as_str().unwrap().ends_with("bodies/000000000001` is full"), "{error}");
-    assert_eq!(error["hint"], "Free some space; recording goes on by itself after that.");
-
-    fs::remove_file(filler).unwrap();
-    for number in 0..3 {
-        let body = vec![b'x' + number; 300 * 1024];
-        let reply = sender.post(&body).unwrap();
-        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
-        acknowledged.push(body);
-    }
-    drop(sender);
-    interrupt(listening);
-    acknowledged.sort();
-    let recorded = recorded_bodies(&database(&world));
-    assert!(recorded == acknowledged, "{} recorded, {} acknowledged", recorded.len(), acknowledged.len());
-}
-
 #[test]
 fn a_record_that_another_program_holds_costs_the_sender_a_503_until_it_is_let_go() {
     let (world, handler) = (World::new(), Handler::start());
@@ -401,7 +314,7 @@ fn a_record_that_another_program_holds_costs_the_sender_a_503_until_it_is_let_go
         assert_eq!(triggered.status.code(), Some(1), "{stderr}");
         insta::assert_snapshot!(plain(&world, &stderr), @r"
         error: `[PROJECT]/.mbaas-dev/deliveries.db` is locked by another program
-        hint: Close the program that has the file open (a database browser, say), and try again.
+        hint: close the program that has the file open (a database browser, say), and try again
         ");
         let reply = reply.join().unwrap();
         assert_eq!((reply.status, reply.header("retry-after")), (503, Some("5")));
@@ -493,7 +406,7 @@ fn garbage_in_the_place_of_the_record_is_refused_and_left_alone() {
     insta::assert_snapshot!(refusals_of_a_file(&[b'?'; 8192]), @r"
     deliveries, listen, trigger:
     error: `[PROJECT]/.mbaas-dev/deliveries.db` is damaged: file is not a database
-    hint: Move it away (`mv [PROJECT]/.mbaas-dev/deliveries.db [PROJECT]/.mbaas-dev/deliveries.db.damaged`) and start again.
+    hint: move it away (`mv [PROJECT]/.mbaas-dev/deliveries.db [PROJECT]/.mbaas-dev/deliveries.db.damaged`) and start again
     ");
 }
 
@@ -503,7 +416,7 @@ fn a_record_that_was_cut_short_is_refused_and_left_alone() {
     insta::assert_snapshot!(refusals_of_a_file(&whole[..whole.len() / 2]), @r"
     deliveries, listen, trigger:
     error: `[PROJECT]/.mbaas-dev/deliveries.db` is damaged: database disk image is malformed
-    hint: Move it away (`mv [PROJECT]/.mbaas-dev/deliveries.db [PROJECT]/.mbaas-dev/deliveries.db.damaged`) and start again.
+    hint: move it away (`mv [PROJECT]/.mbaas-dev/deliveries.db [PROJECT]/.mbaas-dev/deliveries.db.damaged`) and start again
     ");
 }
 
@@ -514,7 +427,7 @@ fn a_record_of_a_newer_version_is_refused_and_left_alone() {
     insta::assert_snapshot!(refusals_of_a_file(&fs::read(database(&world)).unwrap()), @r"
     deliveries, listen, trigger:
     error: `[PROJECT]/.mbaas-dev/deliveries.db` was written by a newer mbaas-dev: it has format 999, and this one knows formats up to 5
-    hint: Update mbaas-dev, or use another folder with `--data-dir`.
+    hint: update mbaas-dev, or use another folder with `--data-dir`
     ");
 }
 
@@ -533,7 +446,7 @@ fn a_database_of_another_program_is_refused_and_left_alone() {
             insta::assert_snapshot!(refusals_of_a_file(&fs::read(&path).unwrap()), name, @r"
             deliveries, listen, trigger:
             error: `[PROJECT]/.mbaas-dev/deliveries.db` is damaged: its tables are not those of mbaas-dev
-            hint: Move it away (`mv [PROJECT]/.mbaas-dev/deliveries.db [PROJECT]/.mbaas-dev/deliveries.db.damaged`) and start again.
+            hint: move it away (`mv [PROJECT]/.mbaas-dev/deliveries.db [PROJECT]/.mbaas-dev/deliveries.db.damaged`) and start again
             ");
         }
     }
@@ -546,7 +459,7 @@ fn a_folder_in_the_place_of_the_record_is_refused_and_left_alone() {
     insta::assert_snapshot!(refusals(&world), @r"
     deliveries, listen, trigger:
     error: `[PROJECT]/.mbaas-dev/deliveries.db` is damaged: it is not a file
-    hint: Move it away (`mv [PROJECT]/.mbaas-dev/deliveries.db [PROJECT]/.mbaas-dev/deliveries.db.damaged`) and start again.
+    hint: move it away (`mv [PROJECT]/.mbaas-dev/deliveries.db [PROJECT]/.mbaas-dev/deliveries.db.damaged`) and start again
     ");
     assert_eq!(fs::read(database(&world).join("precious")).unwrap(), b"content");
 }
@@ -560,7 +473,7 @@ fn a_link_in_the_place_of_the_record_is_refused_and_not_followed() {
     insta::assert_snapshot!(refusals(&world), @r"
     deliveries, listen, trigger:
     error: `[PROJECT]/.mbaas-dev/deliveries.db` is a symbolic link, which is never followed
-    hint: Remove the link, and use `--data-dir` to keep the file elsewhere.
+    hint: remove the link, and use `--data-dir` to keep the file elsewhere
     ");
     assert_eq!(fs::read(&target).unwrap(), b"");
 }
@@ -575,7 +488,7 @@ fn a_read_only_disk_is_told() {
     insta::assert_snapshot!(refusals(&world), @r"
     deliveries, listen, trigger:
     error: `[PROJECT]/.mbaas-dev/deliveries.db` is read-only, or the file system that it is on
-    hint: Make it writable, or use another folder with `--data-dir`.
+    hint: make it writable, or use another folder with `--data-dir`
     ");
 }
 
@@ -591,7 +504,7 @@ fn a_disk_that_is_full_from_the_start_is_told() {
     assert_eq!(status.code(), Some(1));
     insta::assert_snapshot!(plain(&world, &String::from_utf8(stderr).unwrap()), @r"
     error: the disk that holds `[PROJECT]/.mbaas-dev/deliveries.db` is full
-    hint: Free some space; recording goes on by itself after that.
+    hint: free some space; recording goes on by itself after that
     ");
     let Output { status, stderr, .. } = run_to_end(world.command(&["listen", "--port", "0"]));
     assert_eq!(status.code(), Some(1));

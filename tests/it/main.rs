@@ -7,7 +7,8 @@
 //! | `commands` | every command's help, output, JSON and exit codes, whole |
 //! | `fidelity` | the handler gets the very bytes that the sender sent, and the sender the handler's answer |
 //! | `misbehaving` | handlers that are down, slow, broken or hostile |
-//! | `durability` | what was acknowledged is on disk: kill -9, full disk, locked, damaged and foreign stores |
+//! | `durability` | what was acknowledged is on disk: kill -9, locked, damaged and foreign stores |
+//! | `disk` | a disk that gets full: recording stops before, reading and pruning go on |
 //! | `recall` | deliveries compared, replayed with a difference, exported, imported, pruned; `doctor` |
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
 //! | `https` | handlers behind TLS: trusted or not, for another name, expired, or not TLS at all |
@@ -27,6 +28,7 @@ mod authentication;
 mod away;
 mod canonical;
 mod commands;
+mod disk;
 mod durability;
 mod fidelity;
 mod frameworks;
