@@ -6,6 +6,7 @@ mod import;
 mod prune;
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
 use super::report::Exit;
 use super::selection::{FilterArgs, find, selector};
@@ -13,6 +14,7 @@ use super::{Session, roads};
 use crate::json::Json;
 use crate::model::{Contract, Delivery, Headers, Outcome, Printable, Target, printable_lines};
 use crate::observers::advice::{hints, size};
+use crate::observers::drift::{self, drift};
 use crate::observers::terminal::{self, latency};
 use crate::observers::{exchange, request_text};
 use crate::store::{Reader, Recorded, Selector};
@@ -100,7 +102,9 @@ fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
         let target = running.unwrap_or_else(|| Target::local("localhost", 4400));
         output.write_data(&request_text::curl(&target, &recorded.request))?;
     } else if arguments.json {
-        output.data(&exchange::whole(&recorded)?.to_string())?;
+        let mut object = exchange::whole(&recorded)?;
+        object["schema"] = drift(&recorded).as_ref().map_or(Value::Null, drift::object);
+        output.data(&object.to_string())?;
     } else {
         tell(&recorded, session)?;
     }
@@ -116,7 +120,9 @@ fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {
         delivery.number,
         delivery.id
     ))?;
-    for (label, value) in facts(delivery, session) {
+    let examined = drift(recorded);
+    let schema = examined.as_ref().map(|examined| ("schema", drift::summary(examined)));
+    for (label, value) in facts(delivery, session).into_iter().chain(schema) {
         output.data(&format!("  {}  {value}", paint.faint(&format!("{label:<10}"))))?;
     }
     output.data("")?;
@@ -128,6 +134,13 @@ fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {
         output.data("")?;
         output.data(&paint.faint("trailers, which are not forwarded"))?;
         tell_headers(&request.trailers, session)?;
+    }
+    let findings = examined.map(|examined| examined.findings).unwrap_or_default();
+    if !findings.is_empty() {
+        output.data("\nnot as documented")?;
+    }
+    for finding in &findings {
+        output.data(&paint.odd(&format!("  {finding}")))?;
     }
     for attempt in &delivery.attempts {
         output.data("")?;

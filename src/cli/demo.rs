@@ -134,7 +134,8 @@ async fn play(ingress: &str, keys: &Keyring, token: Secret, session: &Session) -
         let body = Bytes::from(entry.fixture.render(&run)?.to_canonical());
         let signing = Signing::right(Contract::Preview, keys.key(Contract::Preview, None));
         let request = compose::request(&signing, &Stamp::new(&session.clock), body)?;
-        let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
+        let provenance =
+            Provenance { origin: Origin::Trigger, replay_of: None, contract: Some(Contract::Preview) };
         let sent = road.send(&session.clock, Parcel { request, kind: Kind::default(), provenance }).await?;
         exit = exit.max(exit_of(&sent));
     }

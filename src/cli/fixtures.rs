@@ -5,12 +5,14 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Session;
 use super::report::{Exit, Usage};
-use crate::fixture::{Catalogue, Entry, Fixture, Run};
-use crate::model::{FORMAT_VERSION, Printable};
+use crate::fixture::{Catalogue, Entry, Examiner, FileKind, Finding, Fixture, Run};
+use crate::json::Position;
+use crate::model::{Contract, FORMAT_VERSION, Printable};
+use crate::observers::drift::finding_object;
 use crate::sources::watch::read_folder;
 
 /// Work with fixtures of your own
@@ -18,7 +20,7 @@ use crate::sources::watch::read_folder;
 pub enum FixturesCommand {
     Init(InitArgs),
     List(FolderArgs),
-    Validate(FolderArgs),
+    Validate(ValidateArgs),
 }
 
 /// Copy the built-in fixtures into a folder, to be edited; `listen --fixtures DIR` fires them when they are saved
@@ -27,6 +29,9 @@ pub struct InitArgs {
     /// The folder
     #[arg(value_name = "DIR", default_value = "fixtures")]
     folder: PathBuf,
+    /// Only those of a contract
+    #[arg(long, value_name = "CONTRACT")]
+    contract: Option<Contract>,
     /// Overwrite files that are there
     #[arg(long)]
     force: bool,
@@ -38,23 +43,51 @@ pub struct FolderArgs {
     /// The folder [default: the built-in fixtures]
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Only those of a contract
+    #[arg(long, value_name = "CONTRACT")]
+    contract: Option<Contract>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+/// Check the fixtures in a folder: whether they can be read, and whether their bodies are as documented
+///
+/// A body is held against the JSON Schema of its event. The folder that a file is in decides its contract, else its
+/// body does. What only is not documented, such as a status code that nobody knows, is told and is no error.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    #[command(flatten)]
+    which: FolderArgs,
+}
+
+/// A fixture and what is known of it before it is read.
+struct Found {
+    label: String,
+    file: PathBuf,
+    fixture: Fixture,
+}
+
+/// A place in a fixture that is not as it should be.
+struct Complaint {
+    position: Position,
+    finding: Finding,
 }
 
 pub fn run(command: FixturesCommand, session: &Session) -> anyhow::Result<Exit> {
     match command {
         FixturesCommand::Init(arguments) => init(&arguments, session),
         FixturesCommand::List(arguments) => list(&arguments, session),
-        FixturesCommand::Validate(arguments) => validate(&arguments, session),
+        FixturesCommand::Validate(arguments) => validate(&arguments.which, session),
     }
 }
 
 fn init(arguments: &InitArgs, session: &Session) -> anyhow::Result<Exit> {
     let folder = session.folder.join(&arguments.folder);
     let (mut written, mut kept) = (0, 0);
-    for Entry { contract, name, fixture } in Catalogue::embedded().entries() {
+    let catalogue = Catalogue::embedded();
+    let wanted = |entry: &&Entry| arguments.contract.is_none_or(|contract| entry.contract == contract);
+    for Entry { contract, name, fixture } in catalogue.entries().filter(wanted) {
         let path = folder.join(contract.as_str()).join(format!("{name}.json"));
         let cannot = |error: io::Error| Usage::new(format!("cannot write {}: {error}", path.display()), "");
         fs::create_dir_all(path.parent().unwrap_or(&folder)).map_err(cannot)?;
@@ -69,7 +102,7 @@ fn init(arguments: &InitArgs, session: &Session) -> anyhow::Result<Exit> {
             Err(error) => return Err(cannot(error).into()),
         }
     }
-    session.output.talk(&format!("{written} fixtures written to {}", folder.display()));
+    session.output.talk(&format!("{} written to {}", counted(written), folder.display()));
     if kept > 0 {
         session
             .output
@@ -80,7 +113,7 @@ fn init(arguments: &InitArgs, session: &Session) -> anyhow::Result<Exit> {
 }
 
 fn list(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Exit> {
-    for (label, fixture) in fixtures(arguments, session)? {
+    for Found { label, fixture, .. } in fixtures(arguments, session)? {
         let meaning = fixture.about().ok().flatten().map(|about| about.meaning);
         let wire_event = fixture.wire_event();
         let line = if arguments.json {
@@ -101,42 +134,109 @@ fn list(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Exit> {
 }
 
 fn validate(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Exit> {
-    let mut wrong = 0;
+    let (mut wrong, mut noted) = (0, 0);
+    let mut examiner = Examiner::default();
     let all = fixtures(arguments, session)?;
-    for (label, fixture) in &all {
-        let rendered =
-            fixture.about().and_then(|_| fixture.render(&Run::new(&session.clock, session.environment)));
-        let error = rendered.err().map(|error| error.to_string());
-        wrong += usize::from(error.is_some());
+    for found in &all {
+        let checked = check(found, &mut examiner, session);
+        let (schema, complaints) = checked
+            .as_ref()
+            .map_or((None, &[][..]), |(schema, complaints)| (schema.as_deref(), complaints.as_slice()));
+        let is_wrong = checked.is_err() || complaints.iter().any(|complaint| complaint.finding.breaks_schema);
+        wrong += usize::from(is_wrong);
+        noted += usize::from(!is_wrong && !complaints.is_empty());
         if arguments.json {
-            let object =
-                json!({ "v": FORMAT_VERSION, "fixture": label, "valid": error.is_none(), "error": error });
+            let error = checked.as_ref().err().cloned().or_else(|| first_error(found, complaints));
+            let findings: Vec<Value> = complaints.iter().map(object).collect();
+            let object = json!({
+                "v": FORMAT_VERSION, "fixture": found.label, "valid": !is_wrong, "error": error,
+                "schema": schema, "findings": findings,
+            });
             session.output.data(&object.to_string())?;
-        } else if let Some(error) = error {
-            session.output.data(&session.output.paint.bad(&error))?;
+            continue;
+        }
+        let paint = session.output.paint;
+        if let Err(error) = &checked {
+            session.output.data(&paint.bad(error))?;
+        }
+        for complaint in complaints {
+            let line = line(found, complaint);
+            let is_error = complaint.finding.breaks_schema;
+            session.output.data(&if is_error { paint.bad(&line) } else { paint.odd(&line) })?;
         }
     }
-    session.output.talk(&format!("{} fixtures, {wrong} with errors", all.len()));
+    let noted = if noted == 0 { String::new() } else { format!(", {noted} not as documented") };
+    session.output.talk(&format!("{}, {wrong} with errors{noted}", counted(all.len())));
     Ok(if wrong == 0 { Exit::Done } else { Exit::Failed })
 }
 
+/// Reads a fixture and holds its body against its schema: which that is, and what is different; or why it cannot be
+/// read.
+fn check(
+    found: &Found,
+    examiner: &mut Examiner,
+    session: &Session,
+) -> Result<(Option<String>, Vec<Complaint>), String> {
+    let fixture = &found.fixture;
+    let rendered = fixture.render(&Run::new(&session.clock, session.environment));
+    let body = rendered.map_err(|error| error.to_string())?;
+    let FileKind { kind, name } = examiner.file_kind(&found.file, body.to_canonical().as_bytes());
+    let contract = kind.contract.unwrap_or(Contract::Preview);
+    let examined = examiner.examine(contract, name.as_ref(), &body);
+    let findings = examined.findings.into_iter();
+    let placed =
+        findings.map(|finding| Complaint { position: finding.position(fixture.source()), finding }).collect();
+    Ok((examined.schema, placed))
+}
+
+fn line(found: &Found, complaint: &Complaint) -> String {
+    let Complaint { position: Position { line, column }, finding } = complaint;
+    let label = Printable::text(&found.label);
+    let note = if finding.breaks_schema { "" } else { "note: " };
+    format!("{label}:{line}:{column}: {note}{finding}")
+}
+
+fn first_error(found: &Found, complaints: &[Complaint]) -> Option<String> {
+    complaints.iter().find(|complaint| complaint.finding.breaks_schema).map(|first| line(found, first))
+}
+
+fn object(complaint: &Complaint) -> Value {
+    let Complaint { position, finding } = complaint;
+    let mut object = finding_object(finding);
+    object["line"] = position.line.into();
+    object["column"] = position.column.into();
+    object
+}
+
+fn counted(fixtures: usize) -> String {
+    format!("{fixtures} fixture{}", if fixtures == 1 { "" } else { "s" })
+}
+
 /// The fixtures that are meant, each with what it is called.
-fn fixtures(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Vec<(String, Fixture)>> {
+fn fixtures(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Vec<Found>> {
+    let catalogue = Catalogue::embedded();
     let Some(folder) = &arguments.folder else {
-        let catalogue = Catalogue::embedded();
-        let label = |entry: &Entry| format!("{}/{}", entry.contract, entry.name);
-        return Ok(catalogue.entries().map(|entry| (label(entry), entry.fixture.clone())).collect());
+        let wanted = |entry: &&Entry| arguments.contract.is_none_or(|contract| entry.contract == contract);
+        let found = |entry: &Entry| {
+            let label = format!("{}/{}", entry.contract, entry.name);
+            Found { file: PathBuf::from(format!("{label}.json")), label, fixture: entry.fixture.clone() }
+        };
+        return Ok(catalogue.entries().filter(wanted).map(found).collect());
     };
     let folder = session.folder.join(folder);
     let files = read_folder(&folder)
         .map_err(|error| Usage::new(format!("cannot read {}: {error}", folder.display()), ""))?;
-    files
-        .into_keys()
-        .map(|path| {
-            let source = fs::read(&path)
-                .map_err(|error| Usage::new(format!("cannot read {}: {error}", path.display()), ""))?;
-            let label = path.strip_prefix(&session.folder).unwrap_or(&path).display().to_string();
-            Ok((label.clone(), Fixture::new(label, source)))
-        })
-        .collect()
+    let names = catalogue.wire_names();
+    let mut all = Vec::new();
+    for path in files.into_keys() {
+        let source = fs::read(&path)
+            .map_err(|error| Usage::new(format!("cannot read {}: {error}", path.display()), ""))?;
+        let contract = FileKind::of(&names, &path, &source).kind.contract;
+        if arguments.contract.is_some() && arguments.contract != contract {
+            continue;
+        }
+        let label = path.strip_prefix(&session.folder).unwrap_or(&path).display().to_string();
+        all.push(Found { label: label.clone(), fixture: Fixture::new(label, source), file: path });
+    }
+    Ok(all)
 }

@@ -16,6 +16,7 @@ mod persisting;
 mod replay;
 mod report;
 mod roads;
+mod scrutiny;
 mod secret;
 mod selection;
 mod settings_file;

@@ -11,6 +11,7 @@ use super::expectation::Expectation;
 use super::persisting::{self, RetryArgs};
 use super::report::{Exit, Usage, exit_of};
 use super::roads::{self, OpenRoad, Purpose, RoadArgs};
+use super::scrutiny::scrutinise;
 use crate::contract::sender;
 use crate::fixture::Catalogue;
 use crate::model::{Contract, EventName, Target};
@@ -41,6 +42,12 @@ pub struct TriggerArgs {
     road: RoadArgs,
     #[command(flatten)]
     patches: PatchArgs,
+    /// Make it about a meeting of so many minutes, from 1 to 480: transcripts and times become as long as that
+    #[arg(long, value_name = "N", conflicts_with = "raw", value_parser = clap::value_parser!(u32).range(1..=480))]
+    minutes: Option<u32>,
+    /// Refuse to send what is not as documented, with exit code 2, instead of warning of it
+    #[arg(long)]
+    strict: bool,
     /// Send the bytes of FILE as they are, neither filled in nor brought into canonical form
     #[arg(long, conflicts_with_all = ["set", "set_string", "unset"])]
     raw: bool,
@@ -98,8 +105,12 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
     let event = find(arguments, &mut session)?;
     arguments.header_style.check(event.contract)?;
     check_method(arguments.method.as_deref(), event.contract)?;
+    if arguments.minutes.is_some() {
+        check_minutes(&event)?;
+    }
     let maker = Maker {
         event,
+        minutes: arguments.minutes,
         patches: arguments.patches.patches()?,
         mode: arguments.sign,
         style: arguments.header_style.into(),
@@ -108,6 +119,7 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
         names: Catalogue::embedded().wire_names(),
         environment: session.environment,
     };
+    scrutinise(&maker, arguments.strict, &session)?;
     if arguments.print || arguments.curl {
         let secret = arguments.road.secret(&session)?;
         let target = arguments.road.target(&session)?;
@@ -139,6 +151,22 @@ fn check_method(method: Option<&str>, contract: Contract) -> Result<(), Usage> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the event is about a meeting whose length can be chosen.
+fn check_minutes(event: &Event) -> anyhow::Result<()> {
+    let about = event.fixture.about()?;
+    if about.is_some_and(|about| !about.minutes.is_empty()) {
+        return Ok(());
+    }
+    let what = match &event.name {
+        Some(name) => name.to_string(),
+        None => event.fixture.label().to_owned(),
+    };
+    let message = format!("--minutes is for events of meetings that were recorded, and `{what}` is none");
+    let hint = "`meeting.completed`, `bot.completed` and `complete` take it; a fixture of yours does with a key \
+                `minutes` in its `$fixture`, as `fixtures init` shows";
+    Err(Usage::new(message, hint).into())
 }
 
 async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyhow::Result<Exit> {

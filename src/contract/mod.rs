@@ -1,5 +1,5 @@
-//! What Meeting BaaS sends, as pure rules: how its contracts are told apart, what in them is a credential
-//! or another secret, how its senders try again.
+//! What Meeting BaaS sends, as pure rules: how its contracts are told apart, what their bodies look like, what in them
+//! is a credential or another secret, how its senders try again.
 
 mod authentication;
 mod credentials;
@@ -8,8 +8,9 @@ pub mod redact;
 mod redact_json;
 mod redact_text;
 pub mod retry;
+pub mod schema;
 pub mod sender;
 
 pub use authentication::{Part, authenticated_contract, authenticates, field_names};
 pub use credentials::{is_credential, is_mask, mask};
-pub use recognise::{WireNames, recognise, wire_event};
+pub use recognise::{WireNames, recognise, recognise_within, wire_event};

@@ -120,6 +120,37 @@ impl From<serde_json::Value> for Json {
     }
 }
 
+impl From<&Json> for serde_json::Value {
+    /// For checking a value, not for sending it: half of a surrogate pair becomes its escape.
+    fn from(value: &Json) -> Self {
+        match value {
+            Json::Null => Self::Null,
+            Json::Bool(truth) => Self::Bool(*truth),
+            Json::Number(number) => as_serde_number(*number),
+            Json::String(text) => Self::String(as_serde_text(text)),
+            Json::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
+            Json::Object(members) => Self::Object(
+                members.iter().map(|(key, value)| (as_serde_text(key), Self::from(value))).collect(),
+            ),
+        }
+    }
+}
+
+fn as_serde_text(text: &Text) -> String {
+    text.to_plain().map_or_else(|| text.escaped().to_owned(), Cow::into_owned)
+}
+
+/// A whole number as an integer, which is what a schema asks for.
+#[expect(clippy::cast_possible_truncation, reason = "as far as doubles are exact, every integer is an i64")]
+fn as_serde_number(number: f64) -> serde_json::Value {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT {
+        return serde_json::Value::from(number as i64);
+    }
+    // What is not finite is written as null.
+    serde_json::Value::from(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Json;
@@ -164,5 +195,11 @@ mod tests {
                 r#""a":{"q\"uote":"tab\t","t":true,"n":null}}"#
             )
         );
+    }
+
+    #[test]
+    fn for_a_schema_whole_numbers_are_integers() {
+        let value = serde_json::Value::from(&parse(r#"{"a": [2.0, 2.5, 1e300, 1e400], "half": "\ud800x"}"#));
+        assert_eq!(value, serde_json::json!({"a": [2, 2.5, 1e300, null], "half": "\\ud800x"}));
     }
 }

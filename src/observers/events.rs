@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::schema::{Field, Schema};
 use crate::fixture::{About, Catalogue, Entry, FixtureError};
 use crate::json::Json;
 use crate::model::FORMAT_VERSION;
@@ -19,7 +20,7 @@ pub fn variants<'a>(catalogue: &'a Catalogue, entry: &Entry) -> impl Iterator<It
 
 /// The object of an event.
 pub fn object(entry: &Entry, variants: &[&Entry]) -> Result<Value, FixtureError> {
-    let About { meaning, payload, note } = about(entry)?;
+    let About { meaning, payload, note, minutes } = about(entry)?;
     let variants: Vec<&str> = variants.iter().filter_map(|entry| entry.name.variant.as_deref()).collect();
     Ok(json!({
         "v": FORMAT_VERSION,
@@ -30,6 +31,7 @@ pub fn object(entry: &Entry, variants: &[&Entry]) -> Result<Value, FixtureError>
         "payload": payload.as_str(),
         "meaning": meaning,
         "note": note,
+        "takes_minutes": !minutes.is_empty(),
         "variants": variants,
     }))
 }
@@ -37,6 +39,27 @@ pub fn object(entry: &Entry, variants: &[&Entry]) -> Result<Value, FixtureError>
 /// What a fixture says about itself; every one of ours does.
 pub fn about(entry: &Entry) -> Result<About, FixtureError> {
     Ok(entry.fixture.about()?.expect("a test checks that every embedded fixture describes itself"))
+}
+
+/// The object of an event with its schema: where that is from, and each field.
+pub fn with_schema(mut object: Value, schema: Option<&Schema>) -> Value {
+    let field = |Field { path, kind, required, nullable, meaning, known }: Field| {
+        let known: serde_json::Map<String, Value> =
+            known.into_iter().map(|(text, meaning)| (text, Value::from(meaning))).collect();
+        json!({
+            "path": path,
+            "type": kind,
+            "required": required,
+            "nullable": nullable,
+            "meaning": meaning,
+            "documented_values": known,
+        })
+    };
+    object["schema"] = schema.map_or(Value::Null, |schema| {
+        let fields: Vec<Value> = schema.fields().into_iter().map(field).collect();
+        json!({ "name": schema.label(), "source": schema.source(), "fields": fields })
+    });
+    object
 }
 
 /// The object of an event with a body of it.

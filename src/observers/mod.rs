@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod difference;
+pub mod drift;
 pub mod events;
 pub mod exchange;
 pub mod firings;

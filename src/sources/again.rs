@@ -65,6 +65,7 @@ pub fn again(
             Request { body, ..request }
         }
     };
-    let provenance = Provenance { origin: Origin::Replay, replay_of: Some(delivery.id) };
+    let provenance =
+        Provenance { origin: Origin::Replay, replay_of: Some(delivery.id), contract: delivery.kind.contract };
     Ok(Again { parcel: Parcel { request, kind: delivery.kind, provenance }, notes })
 }

@@ -99,7 +99,7 @@ impl Road {
                 Ok(Sent { delivery: recorded.delivery, accepted: (200..300).contains(&answer.status) })
             }
             Self::Direct { pipeline, target, keys } => {
-                let Parcel { request, kind, provenance: Provenance { origin, replay_of } } = parcel;
+                let Parcel { request, kind, provenance: Provenance { origin, replay_of, .. } } = parcel;
                 let (id, received_at) = (DeliveryId::new(clock), clock.now());
                 let claim = Claim {
                     contract: kind.contract,

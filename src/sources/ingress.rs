@@ -15,11 +15,11 @@ use super::body::{BodyReader, ReadBody, Refusal, discard};
 use super::provenance::{DELIVERY, Provenance};
 use super::routing::{Router, Taken};
 use crate::bus::Bus;
-use crate::contract::{WireNames, recognise};
+use crate::contract::{WireNames, recognise, recognise_within};
 use crate::forward::{Rest, WireAnswer};
 use crate::model::{
-    Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Request,
-    Secret, Trouble, Update, Verdict,
+    Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Outcome, Request, Secret,
+    Trouble, Update, Verdict,
 };
 use crate::pipeline::Delivered;
 use crate::serve::{Arrived, Body};
@@ -98,9 +98,11 @@ impl Parts {
         headers.drop_hop_by_hop();
         let provenance = Provenance::take(&self.settings.token, &mut headers);
         let ours = provenance.is_some();
-        let Provenance { origin, replay_of } =
-            provenance.unwrap_or(Provenance { origin: Origin::Ingress, replay_of: None });
-        let kind = recognise(&self.names, &headers, &body);
+        let Provenance { origin, replay_of, contract } = provenance.unwrap_or(Provenance::UNKNOWN);
+        let kind = match contract {
+            Some(_) => recognise_within(&self.names, contract, &body),
+            None => recognise(&self.names, &headers, &body),
+        };
         let (signature, signature_note) = match self.settings.verify {
             Verify::Off => (Verdict::Unchecked, None),
             Verify::Warn | Verify::Strict => {

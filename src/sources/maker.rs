@@ -28,6 +28,8 @@ pub struct Event {
 pub struct Maker {
     /// What is sent.
     pub event: Event,
+    /// How long the meeting is to be, in minutes, where the fixture says what that changes.
+    pub minutes: Option<u32>,
     /// Edits of its body.
     pub patches: Vec<Patch>,
     /// Signed right, or wrong on purpose.
@@ -53,6 +55,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Its body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The same message, for another attempt that is made now.
     #[must_use]
     pub fn again(&self, clock: &Clock) -> Self {
@@ -114,7 +121,7 @@ impl Maker {
         if let Some(method) = &self.method {
             request.method.clone_from(method);
         }
-        let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
+        let provenance = Provenance { origin: Origin::Trigger, replay_of: None, contract: Some(contract) };
         Ok(Parcel { request, kind: kind.clone(), provenance })
     }
 
@@ -125,6 +132,10 @@ impl Maker {
 
     fn canonical_body(&self, fixture: &Fixture, clock: &Clock) -> Result<Bytes> {
         let run = Run::new(clock, self.environment);
+        let run = match self.minutes {
+            Some(minutes) => run.lasting(minutes),
+            None => run,
+        };
         let mut body: Json = fixture.render(&run)?;
         compose::edit(&mut body, &self.patches)?;
         Ok(Bytes::from(body.to_canonical()))

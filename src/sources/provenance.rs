@@ -3,12 +3,13 @@
 //! They are believed only together with the token of the running `listen`, which stands in a file that only its
 //! user can read; anybody else's are dropped. None of them is ever forwarded or recorded.
 
-use crate::model::{DeliveryId, Headers, Origin, Secret};
+use crate::model::{Contract, DeliveryId, Headers, Origin, Secret};
 
 const PREFIX: &[u8] = b"mbaas-dev-";
 const TOKEN: &str = "mbaas-dev-token";
 const ORIGIN: &str = "mbaas-dev-origin";
 const REPLAY_OF: &str = "mbaas-dev-replay-of";
+const CONTRACT: &str = "mbaas-dev-contract";
 
 /// In answers: the id under which the delivery is recorded.
 pub const DELIVERY: &str = "mbaas-dev-delivery";
@@ -20,15 +21,23 @@ pub struct Provenance {
     pub origin: Origin,
     /// The delivery that it repeats.
     pub replay_of: Option<DeliveryId>,
+    /// The contract that it was made for: an event that is not signed does not tell.
+    pub contract: Option<Contract>,
 }
 
 impl Provenance {
+    /// That of a request that came from somewhere.
+    pub const UNKNOWN: Self = Self { origin: Origin::Ingress, replay_of: None, contract: None };
+
     /// Adds the headers that say so.
     pub fn announce(&self, token: &Secret, headers: &mut Headers) {
         headers.push(TOKEN.as_bytes(), token.expose().to_owned());
         headers.push(ORIGIN.as_bytes(), self.origin.as_str().as_bytes());
         if let Some(id) = &self.replay_of {
             headers.push(REPLAY_OF.as_bytes(), id.to_string());
+        }
+        if let Some(contract) = self.contract {
+            headers.push(CONTRACT.as_bytes(), contract.as_str().as_bytes());
         }
     }
 
@@ -41,8 +50,9 @@ impl Provenance {
         let trusted = headers.get(TOKEN).is_some_and(|given| token.is(given));
         let origin = headers.get_str(ORIGIN).and_then(Origin::from_name);
         let replay_of = headers.get_str(REPLAY_OF).and_then(|id| id.parse().ok());
+        let contract = headers.get_str(CONTRACT).and_then(|name| name.parse().ok());
         headers.retain(|name, _| !is_ours(name));
-        trusted.then_some(Self { origin: origin?, replay_of })
+        trusted.then_some(Self { origin: origin?, replay_of, contract })
     }
 }
 
@@ -53,7 +63,8 @@ mod tests {
     #[test]
     fn only_the_token_is_believed_and_nothing_of_ours_stays() {
         let token = Secret::new("t0ken");
-        let provenance = Provenance { origin: Origin::Trigger, replay_of: None };
+        let provenance =
+            Provenance { origin: Origin::Trigger, replay_of: None, contract: Some(Contract::V1) };
         let mut headers: Headers = [("A", "1")].into_iter().collect();
         provenance.announce(&token, &mut headers);
         let mut forged = headers.clone();

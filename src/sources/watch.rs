@@ -21,12 +21,9 @@ use tokio_util::sync::CancellationToken;
 use super::compose;
 use super::routing::Router;
 use crate::bus::Bus;
-use crate::contract::{WireNames, recognise, wire_event};
-use crate::fixture::{Fixture, FixtureError, Run};
-use crate::model::{
-    Clock, Contract, DeliveryId, EventName, Headers, Incoming, Kind, Origin, Request, Trouble, Update,
-    Verdict,
-};
+use crate::contract::WireNames;
+use crate::fixture::{FileKind, Fixture, FixtureError, Run};
+use crate::model::{Clock, Contract, DeliveryId, Incoming, Origin, Request, Trouble, Update, Verdict};
 use crate::signature::{self, Keyring, Signing};
 
 /// How long nothing may happen before a change counts as finished: several writes of one save are one.
@@ -113,7 +110,7 @@ impl Watch {
 
     async fn fire(&self, path: &Path) {
         let name = path.strip_prefix(&self.folder).unwrap_or(path);
-        match self.incoming(path, name) {
+        match self.incoming(path) {
             Ok(Some(incoming)) => {
                 let file = name.display().to_string().into();
                 self.bus.publish(Update::Fired(incoming.id.clone(), file));
@@ -129,14 +126,14 @@ impl Watch {
     }
 
     /// Makes the delivery of a file; nothing when the file is gone again.
-    fn incoming(&self, path: &Path, name: &Path) -> Result<Option<Incoming>, String> {
+    fn incoming(&self, path: &Path) -> Result<Option<Incoming>, String> {
         let source = match fs::read(path) {
             Ok(source) => source,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         };
         let body = self.body(path, source).map_err(|error| error.to_string())?;
-        let kind = self.kind(name, &body);
+        let FileKind { kind, .. } = FileKind::of(&self.names, path, &body);
         let contract = kind.contract.unwrap_or(Contract::Preview);
         let signing = Signing::right(contract, self.keys.key(contract, kind.event_type.as_ref()));
         let stamp = signature::Stamp::new(&self.clock);
@@ -158,18 +155,6 @@ impl Watch {
         let run = Run::new(&self.clock, self.environment);
         let body = Fixture::new(path.display().to_string(), source).render(&run)?;
         Ok(Bytes::from(body.to_canonical()))
-    }
-
-    /// What a file's event is: as its name says, `[<contract>/]<event type>[@<variant>].json`, else as its body says.
-    fn kind(&self, name: &Path, body: &[u8]) -> Kind {
-        let told = recognise(&self.names, &Headers::new(), body);
-        let folder = name.parent().and_then(Path::file_name).and_then(|folder| folder.to_str());
-        let contract =
-            folder.and_then(|folder| folder.parse().ok()).or(told.contract).unwrap_or(Contract::Preview);
-        let named: Option<EventName> =
-            name.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        let event_type = told.event_type.or(named.map(|named| named.event_type));
-        Kind { contract: Some(contract), event_type, wire_event: wire_event(body) }
     }
 }
 

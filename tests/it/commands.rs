@@ -5,6 +5,7 @@ mod colour;
 mod configuring;
 mod deliveries;
 mod demo;
+mod documented;
 mod help;
 mod hostile;
 mod listening;

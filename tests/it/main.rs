@@ -13,6 +13,7 @@
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
 //! | `https` | handlers behind TLS: trusted or not, for another name, expired, or not TLS at all |
 //! | `authentication` | every contract's headers, secrets and verdicts; no credential on disk |
+//! | `catalogue` | every event of every contract: documented, canonical, as sent; what is not documented is told |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
 //! | `retries` | each sender's own retries: delays, ids, signatures, ends |
@@ -27,6 +28,7 @@ mod assurance;
 mod authentication;
 mod away;
 mod canonical;
+mod catalogue;
 mod commands;
 mod disk;
 mod durability;

@@ -105,7 +105,6 @@ fn unknown_events_are_answered_with_the_nearest_name() {
             "transcription.avaliable",
             "there is no event `transcription.avaliable`; did you mean `transcription.available`?",
         ),
-        ("complete", "there is no event `complete`; `complete` is the wire event of `meeting.completed`"),
         (
             "meeting.failed@acces_denied",
             "there is no event `meeting.failed@acces_denied`; did you mean `meeting.failed@access_denied`?",
@@ -134,6 +133,10 @@ fn unknown_events_are_answered_with_the_nearest_name() {
     ] {
         table.row(&["trigger", name, "--to", "9"], 2, sentence);
     }
+    let preview = ["trigger", "complete", "--contract", "preview", "--to", "9"];
+    let sentence =
+        "there is no event `complete` in preview; `complete` is the wire event of `meeting.completed`";
+    table.row(&preview, 2, sentence);
     for (contract, sentence) in [
         ("v2", "there is no event `meeting.failed` in v2; preview has it"),
         (

@@ -155,6 +155,7 @@ fn a_delivery_is_one_json_object_with_headers_bodies_and_answers() {
         let fields = object.as_object_mut().unwrap();
         assert!(fields.shift_remove("headers").is_some_and(|headers| headers.is_array()));
         assert!(fields.shift_remove("body").is_some() != fields.shift_remove("body_b64").is_some());
+        assert!(fields.shift_remove("schema").is_some());
         for attempt in object["attempts"].as_array_mut().unwrap() {
             let attempt = attempt.as_object_mut().unwrap();
             for more in ["headers", "body", "body_b64", "body_cut", "detail"] {

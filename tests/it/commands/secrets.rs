@@ -18,10 +18,10 @@ fn events_are_listed_and_shown_for_people_and_for_programs() {
     let world = World::new();
     let mut transcript = Transcript::of(&world);
     let done = transcript.run(&["events", "list"]);
-    assert_eq!(done.text().lines().filter(|line| !line.starts_with(' ')).count(), 9);
+    assert_eq!(done.text().lines().filter(|line| !line.starts_with(' ')).count(), 29);
     let done = transcript.run(&["events", "list", "--json"]);
     let objects = done.objects();
-    assert_eq!(objects.len(), 9);
+    assert_eq!(objects.len(), 29);
     for object in &objects {
         let keys: Vec<&String> = object.as_object().unwrap().keys().collect();
         let expected = [
@@ -33,6 +33,7 @@ fn events_are_listed_and_shown_for_people_and_for_programs() {
             "payload",
             "meaning",
             "note",
+            "takes_minutes",
             "variants",
         ];
         assert_eq!(keys, expected);
@@ -40,19 +41,21 @@ fn events_are_listed_and_shown_for_people_and_for_programs() {
     let wire = |name: &str| objects.iter().find(|o| o["event_type"] == name).unwrap()["wire_event"].clone();
     assert_eq!([wire("meeting.completed"), wire("meeting.failed")], [json!("complete"), json!("failed")]);
     assert_eq!(wire("transcription.available"), "transcription_complete");
-    let none = transcript.run(&["events", "list", "--contract", "v2"]);
-    assert_eq!(none.code(), 0);
+    let alerts = transcript.run(&["events", "list", "--contract", "alert"]);
+    assert_eq!(alerts.code(), 0);
     transcript.assert("events_list");
 
     let mut transcript = Transcript::of(&world);
-    for name in ["meeting.failed", "meeting.completed@minimal", "calendar.synced"] {
+    for name in
+        ["meeting.failed", "meeting.completed@minimal", "calendar.synced", "bot.completed@prose", "alert"]
+    {
         drop(transcript.run(&["events", "show", name]));
         let object = transcript.run(&["events", "show", name, "--json"]).objects().remove(0);
         assert!(object["sample"].is_object());
     }
     for name in [
         "meeting.complete",
-        "complete",
+        "bot.complete",
         "meeting.failed@acces_denied",
         "meeting.failed@zzz",
         "Meeting.Failed",
@@ -60,6 +63,7 @@ fn events_are_listed_and_shown_for_people_and_for_programs() {
         assert_eq!(transcript.run(&["events", "show", name]).code(), 2);
     }
     assert_eq!(transcript.run(&["events", "show", "meeting.failed", "--contract", "v1"]).code(), 2);
+    assert_eq!(transcript.run(&["events", "show", "complete", "--contract", "preview"]).code(), 2);
     transcript.assert("events_show");
     assert!(!world.folder().join(".mbaas-dev").exists(), "looking at events left a trace");
 }
@@ -70,11 +74,14 @@ fn every_listed_event_and_variant_can_be_shown() {
     let mut shown = 0;
     for object in world.run(&["events", "list", "--json"]).objects() {
         let event = object["event_type"].as_str().unwrap();
+        let contract = object["contract"].as_str().unwrap();
         let variants =
             object["variants"].as_array().unwrap().iter().map(|v| format!("{event}@{}", v.as_str().unwrap()));
         for name in std::iter::once(event.to_owned()).chain(variants) {
-            let done = world.run(&["events", "show", &name, "--json"]);
-            assert_eq!(done.objects()[0]["sample"]["event"], object["wire_event"], "{name}");
+            let done = world.run(&["events", "show", &name, "--contract", contract, "--json"]);
+            let shown_event = &done.objects()[0];
+            assert_eq!(shown_event["sample"]["event"], object["wire_event"], "{name}");
+            assert!(!shown_event["schema"]["fields"].as_array().unwrap().is_empty(), "{name}");
             shown += 1;
         }
     }
