@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::artifacts::ArtifactServer;
 use super::retention::{Keep, Retention};
 use super::state::{StateError, StateFolder};
 use crate::bus::{Bus, Subscription};
@@ -46,12 +47,15 @@ pub struct Settings {
     pub room: Room,
     /// Which deliveries are kept; `None` keeps all.
     pub keep: Option<Keep>,
+    /// How long the URLs of artifacts work, in seconds, whatever a fixture says of that.
+    pub artifact_lifetime: Option<u32>,
 }
 
 /// A `listen` that is bound and has its store open.
 pub struct Listen {
     listener: Listener,
     ingress: Ingress,
+    artifacts: ArtifactServer,
     watch: Option<Watch>,
     pipeline: Pipeline,
     store: Store,
@@ -93,6 +97,9 @@ impl Listen {
         let address = settings.address;
         let listener =
             Listener::bind(address).await.map_err(|source| ListenError::Bind { address, source })?;
+        let artifacts = ArtifactServer::bind(settings.ingress.token.clone(), clock.clone())
+            .await
+            .map_err(|source| ListenError::Bind { address: ArtifactServer::ADDRESS, source })?;
         folder.ensure()?;
         let store = Store::open_within(folder.path(), settings.room)?;
         let (deliveries, connections, bus) = (TaskTracker::new(), TaskTracker::new(), Bus::new());
@@ -117,6 +124,7 @@ impl Listen {
             names: names.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
+            artifacts: artifacts.artifacts(settings.artifact_lifetime),
             environment,
         });
         let ingress = Ingress::new(settings.ingress, names, router, bus.clone(), clock.clone());
@@ -125,6 +133,7 @@ impl Listen {
         Ok(Self {
             listener,
             ingress,
+            artifacts,
             watch,
             pipeline,
             store,
@@ -139,6 +148,11 @@ impl Listen {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
+    }
+
+    /// The URL of the artifact server.
+    pub fn artifacts(&self) -> String {
+        self.artifacts.url()
     }
 
     /// Hears every update from now on; the channel closes when `run` has ended.
@@ -160,6 +174,7 @@ impl Listen {
         if let Some(retention) = self.retention {
             self.connections.spawn(retention.run(stop.clone()));
         }
+        self.connections.spawn(self.artifacts.run(stop.clone(), self.connections.clone()));
         let ingress = self.ingress;
         let service = move |arrived| ingress.clone().receive(arrived);
         self.listener.serve(service, stop, self.connections.clone()).await;

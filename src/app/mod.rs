@@ -1,5 +1,6 @@
 //! Binds the parts together: the only place that knows them all, owns their tasks and shuts them down.
 
+pub mod artifacts;
 pub mod demo;
 pub mod doctor;
 pub mod endpoints;

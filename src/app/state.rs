@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::secret::SecretSource;
+use crate::fixture::Artifacts;
 use crate::model::{Clock, Contract, Secret};
 use crate::signature::{Key, Keyring};
 
@@ -66,6 +67,18 @@ pub struct Running {
     pub ingress: String,
     /// Where it forwards to.
     pub forward: Option<String>,
+    /// The URL of its artifact server.
+    pub artifacts: Option<String>,
+    /// How long the URLs of artifacts work, in seconds, whatever a fixture says of that.
+    pub artifact_lifetime: Option<u32>,
+}
+
+impl Running {
+    /// Where the files of meetings can be fetched; `token` is that of this listen.
+    pub fn artifacts(&self, token: &Secret) -> Artifacts {
+        let at = |url: &String| Artifacts::at(url, token.clone(), self.artifact_lifetime);
+        self.artifacts.as_ref().map(at).unwrap_or_default()
+    }
 }
 
 /// Keeps a `listen` known as running until dropped.

@@ -57,21 +57,27 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     tasks.spawn(handler.run(stop.clone(), tasks.clone()));
     let listen = bind(&target, &keys, &token, &session).await?;
     let ingress = format!("http://{}", listen.address());
-    let running =
-        Running { pid: std::process::id(), ingress: ingress.clone(), forward: Some(target.to_string()) };
+    let artifacts = listen.artifacts();
+    let running = Running {
+        pid: std::process::id(),
+        ingress: ingress.clone(),
+        forward: Some(target.to_string()),
+        artifacts: Some(artifacts.clone()),
+        artifact_lifetime: None,
+    };
     let registration = if arguments.stay { session.state.register(&running, &keys, &token)? } else { None };
     let screen = Screen::new(&session, arguments.json, Goal::default(), stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     tasks.spawn(listen.run(stop.clone()));
     if arguments.json {
-        session.output.data(&json_lines::ready(&ingress, None, None))?;
+        session.output.data(&json_lines::ready(&ingress, None, None, &artifacts))?;
     } else {
         let routes = Routes { default: Some(target), ..Routes::default() };
         greet(&session.output, &ingress, &routes, &chosen);
         session.output.talk("  handler     built in: it verifies every signature\n");
     }
     let ended = tokio::select! {
-        ended = play(&ingress, &keys, token, &session) => ended,
+        ended = play(&running, &keys, token, &session) => ended,
         _ = signals.next() => Ok(Exit::Interrupted),
     };
     let mut exit = ended?;
@@ -116,17 +122,18 @@ async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session
         hold: false,
         room: Room::ALL,
         keep: None,
+        artifact_lifetime: None,
     };
     let names = Catalogue::embedded().wire_names();
     Ok(Listen::bind(settings, &session.state, names, session.clock.clone(), session.environment).await?)
 }
 
 /// Sends every event of the preview contract, in one run, so that their ids agree.
-async fn play(ingress: &str, keys: &Keyring, token: Secret, session: &Session) -> anyhow::Result<Exit> {
+async fn play(running: &Running, keys: &Keyring, token: Secret, session: &Session) -> anyhow::Result<Exit> {
     let forward = Forward::new(forward::Settings::default(), session.clock.clone(), TaskTracker::new());
-    let road =
-        Road::Listen { forward, ingress: ingress.parse()?, token, folder: session.state.path().to_owned() };
-    let run = Run::new(&session.clock, session.environment);
+    let run = Run::new(&session.clock, session.environment).with_artifacts(running.artifacts(&token));
+    let (ingress, folder) = (running.ingress.parse()?, session.state.path().to_owned());
+    let road = Road::Listen { forward, ingress, token, folder };
     let catalogue = Catalogue::embedded();
     let plain = |entry: &&Entry| entry.contract == Contract::Preview && entry.name.variant.is_none();
     let mut exit = Exit::Done;

@@ -98,6 +98,10 @@ pub struct ListenArgs {
     /// Record nothing more, and answer 503, while the record takes as much as this: 500M, 2G [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_disk: Option<u64>,
+    /// How long the URLs of recordings and transcripts in events work; then they answer 403, as those of S3 do
+    /// [default: what is documented, 4 hours for v2 and 24 for the others]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    artifact_ttl: Option<Duration>,
     /// End when such an event came: 0 when it was acknowledged, 3 when it was not
     #[arg(long, value_name = "GLOB", help_heading = "For scripts")]
     expect: Option<EventFilter>,
@@ -150,6 +154,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let settings = settings(arguments, &session.folder, &endpoints, &secret.keys, &token);
     let routes = settings.routes.clone();
     let names = Catalogue::embedded().wire_names();
+    let artifact_lifetime = settings.artifact_lifetime;
     let listen =
         Listen::bind(settings, &session.state, names, session.clock.clone(), session.environment).await?;
     let ingress = format!("http://{}", reachable(listen.address()));
@@ -157,13 +162,15 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         pid: std::process::id(),
         ingress: ingress.clone(),
         forward: routes.default.as_ref().map(Target::to_string),
+        artifacts: Some(listen.artifacts()),
+        artifact_lifetime,
     };
     let registration = session.state.register(&running, &secret.keys, &token)?;
     let stop = CancellationToken::new();
     let screen = Screen::new(&session, json, goal, stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     if json {
-        session.output.data(&json_lines::ready(&ingress, None, None))?;
+        session.output.data(&json_lines::ready(&ingress, None, None, &listen.artifacts()))?;
     } else {
         greet(&session.output, &ingress, &routes, &secret);
         session.output.talk(&match registration {
@@ -263,7 +270,13 @@ fn settings(
         hold: arguments.hold,
         room: Room { least_free: arguments.min_free, most: arguments.max_disk, ballast: true },
         keep: arguments.keep,
+        artifact_lifetime: arguments.artifact_ttl.map(seconds),
     }
+}
+
+/// Whole seconds, which is what URLs are signed for.
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// Routes from the flags and the endpoints. `--route` counts before the endpoints; without endpoints, `--forward` is

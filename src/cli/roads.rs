@@ -12,6 +12,7 @@ use super::arguments::{SecretArgs, TimeLimit};
 use super::report::{Exit, Usage, exit_of};
 use crate::app::secret::ChosenSecret;
 use crate::bus::Bus;
+use crate::fixture::Artifacts;
 use crate::forward::{Forward, Settings, Trust};
 use crate::model::{Answer, Outcome, Place, Printable, Target, printable_lines};
 use crate::observers::advice::{advice, hints};
@@ -145,6 +146,12 @@ fn is_same(ingress: Option<&Target>, target: &Target) -> bool {
     ingress.is_some_and(|ingress| {
         ingress.place() == target.place() || (local(ingress).is_some() && local(ingress) == local(target))
     })
+}
+
+/// Where the files of meetings can be fetched: from the running listen, or from nowhere.
+pub fn artifacts(session: &Session) -> anyhow::Result<Artifacts> {
+    let running = session.state.running()?;
+    Ok(running.map(|(running, _, token)| running.artifacts(&token)).unwrap_or_default())
 }
 
 /// What `--insecure` means.

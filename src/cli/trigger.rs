@@ -117,6 +117,7 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
         method: arguments.method.clone(),
         raw: arguments.raw,
         names: Catalogue::embedded().wire_names(),
+        artifacts: roads::artifacts(&session)?,
         environment: session.environment,
     };
     scrutinise(&maker, arguments.strict, &session)?;

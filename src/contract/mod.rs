@@ -3,6 +3,7 @@
 
 mod authentication;
 mod credentials;
+pub mod presigned;
 mod recognise;
 pub mod redact;
 mod redact_json;

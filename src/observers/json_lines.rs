@@ -6,10 +6,13 @@ use serde_json::{Map, Value, json};
 use super::firings::Since;
 use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Then, Update, millis};
 
-/// The line that comes first: where to send to.
-pub fn ready(ingress: &str, inspector: Option<&str>, public: Option<&str>) -> String {
-    json!({ "v": FORMAT_VERSION, "type": "ready", "ingress": ingress, "inspector": inspector, "public": public })
-        .to_string()
+/// The line that comes first: where to send to, and where the files of meetings are.
+pub fn ready(ingress: &str, inspector: Option<&str>, public: Option<&str>, artifacts: &str) -> String {
+    json!({
+        "v": FORMAT_VERSION, "type": "ready",
+        "ingress": ingress, "inspector": inspector, "public": public, "artifacts": artifacts,
+    })
+    .to_string()
 }
 
 /// The lines for an update: `received`, `attempt` and `not_forwarded` carry all fields of the delivery. The `attempt` of

@@ -8,7 +8,7 @@ use super::dispatch::Parcel;
 use super::provenance::Provenance;
 use crate::contract::retry::{Ladder, ladder};
 use crate::contract::{WireNames, recognise, wire_event};
-use crate::fixture::{Entry, Fixture, Run};
+use crate::fixture::{Artifacts, Entry, Fixture, Run};
 use crate::json::Json;
 use crate::model::{Clock, Contract, EventName, Headers, Kind, Origin};
 use crate::signature::{HeaderStyle, Keyring, SignMode, Signing, Stamp};
@@ -42,6 +42,8 @@ pub struct Maker {
     pub raw: bool,
     /// The event type behind each wire event.
     pub names: WireNames,
+    /// Where the files of meetings can be fetched.
+    pub artifacts: Artifacts,
     /// Looks up an environment variable, for templates.
     pub environment: fn(&str) -> Option<String>,
 }
@@ -131,7 +133,7 @@ impl Maker {
     }
 
     fn canonical_body(&self, fixture: &Fixture, clock: &Clock) -> Result<Bytes> {
-        let run = Run::new(clock, self.environment);
+        let run = Run::new(clock, self.environment).with_artifacts(self.artifacts.clone());
         let run = match self.minutes {
             Some(minutes) => run.lasting(minutes),
             None => run,

@@ -22,7 +22,7 @@ use super::compose;
 use super::routing::Router;
 use crate::bus::Bus;
 use crate::contract::WireNames;
-use crate::fixture::{FileKind, Fixture, FixtureError, Run};
+use crate::fixture::{Artifacts, FileKind, Fixture, FixtureError, Run};
 use crate::model::{Clock, Contract, DeliveryId, Incoming, Origin, Request, Trouble, Update, Verdict};
 use crate::signature::{self, Keyring, Signing};
 
@@ -66,6 +66,8 @@ pub struct Watch {
     pub bus: Bus,
     /// Time and ids.
     pub clock: Clock,
+    /// Where the files of meetings can be fetched.
+    pub artifacts: Artifacts,
     /// What templates may read of the environment.
     pub environment: fn(&str) -> Option<String>,
 }
@@ -152,7 +154,7 @@ impl Watch {
     }
 
     fn body(&self, path: &Path, source: Vec<u8>) -> Result<Bytes, FixtureError> {
-        let run = Run::new(&self.clock, self.environment);
+        let run = Run::new(&self.clock, self.environment).with_artifacts(self.artifacts.clone());
         let body = Fixture::new(path.display().to_string(), source).render(&run)?;
         Ok(Bytes::from(body.to_canonical()))
     }

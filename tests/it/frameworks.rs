@@ -454,20 +454,20 @@ impl HeldPort {
 
 /// Counts what was tried, and collects what went wrong.
 #[derive(Default)]
-struct Tally {
+pub struct Tally {
     inputs: usize,
     violations: Vec<String>,
 }
 
 impl Tally {
-    fn hold(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+    pub fn hold(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         self.inputs += 1;
         if !holds {
             self.violations.push(otherwise());
         }
     }
 
-    fn end(self, expected: usize) {
+    pub fn end(self, expected: usize) {
         println!("inputs={} violations={}", self.inputs, self.violations.len());
         assert!(self.violations.is_empty(), "{:#?}", &self.violations[..self.violations.len().min(10)]);
         assert!(self.inputs >= expected, "{} inputs are fewer than {expected}", self.inputs);
@@ -479,7 +479,7 @@ fn root() -> &'static Path {
 }
 
 /// The folder with the frameworks.
-fn tools() -> PathBuf {
+pub fn tools() -> PathBuf {
     let given = std::env::var_os("MBAAS_TEST_TOOLS").map(PathBuf::from);
     let tools = given.unwrap_or_else(|| root().join("target/test-tools"));
     for needed in ["venv/bin/python", "node/node_modules/express"] {
@@ -564,7 +564,7 @@ pub fn ask_node(function: &str, inputs: &[Value]) -> Vec<Value> {
 }
 
 /// Runs a program that reads its input to the end before it writes much; its output.
-fn pipe(command: &mut Command, input: &str) -> String {
+pub fn pipe(command: &mut Command, input: &str) -> String {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();

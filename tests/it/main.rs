@@ -14,6 +14,8 @@
 //! | `https` | handlers behind TLS: trusted or not, for another name, expired, or not TLS at all |
 //! | `authentication` | every contract's headers, secrets and verdicts; no credential on disk |
 //! | `catalogue` | every event of every contract: documented, canonical, as sent; what is not documented is told |
+//! | `verifiers` | the official libraries of v2 verify what we sign, and we what they sign |
+//! | `artifacts` | recordings and transcripts that URLs in events lead to, until these expire |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
 //! | `retries` | each sender's own retries: delays, ids, signatures, ends |
@@ -24,6 +26,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it counted")]
 
+mod artifacts;
 mod assurance;
 mod authentication;
 mod away;
@@ -43,6 +46,7 @@ mod retries;
 mod scripts;
 mod signals;
 mod tidy;
+mod verifiers;
 mod watching;
 mod wire;
 mod world;

@@ -88,7 +88,7 @@ fn json_lines_carry_whole_deliveries_and_end_with_the_sums() {
         "32",
     ]);
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&listening.ready), ["v", "type", "ingress", "inspector", "public"]);
+    assert_eq!(keys(&listening.ready), ["v", "type", "ingress", "inspector", "public", "artifacts"]);
     assert_eq!((&listening.ready["inspector"], &listening.ready["public"]), (&Value::Null, &Value::Null));
     let mut lines = Vec::new();
     for (path, headers, body, kinds) in [
