@@ -19,6 +19,8 @@ pub mod json;
 pub mod fixture;
 pub mod signature;
 
+pub mod scenario;
+
 // Machines: one outside thing each.
 mod bus;
 mod forward;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Session;
 use super::report::Usage;
@@ -12,7 +12,7 @@ use super::settings_file::SettingsFile;
 use crate::app::retention::Keep;
 use crate::app::secret::{self, ChosenSecret, Given, GivenSecret, SecretSource};
 use crate::json::{Json, Path};
-use crate::model::{Clock, Contract, Secret};
+use crate::model::{Clock, Contract, Secret, duration};
 use crate::signature::HeaderStyle;
 use crate::sources::compose::Patch;
 
@@ -181,17 +181,6 @@ impl FromStr for TimeLimit {
     }
 }
 
-/// A duration: `10m`, `1h 30m`, `500ms`, or a plain number of seconds.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Ok(Duration::from_secs(seconds.into()));
-    }
-    let parsed: Result<SignedDuration, _> = text.parse();
-    parsed.ok().and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| {
-        format!("`{}` is not a duration such as `30s`, `10m` or `1h 30m`", text.escape_debug())
-    })
-}
-
 /// A header field: `Name: value`.
 pub fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
@@ -273,11 +262,7 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_are_read_as_people_write_them() {
-        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("1h 30m"), Ok(Duration::from_mins(90)));
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!("0".parse(), Ok(TimeLimit(None)));
-        assert!(["", "-5s", "soon", "10 parsecs"].into_iter().all(|text| duration(text).is_err()));
         assert_eq!(bytes("32M"), Ok(33_554_432));
         assert_eq!(bytes("512kb"), Ok(524_288));
         assert!(["0", "2G", "-1", "M", "9999M", ""].into_iter().all(|text| bytes(text).is_err()));

@@ -16,7 +16,7 @@ use crate::app::secret::{ChosenSecret, SecretSource};
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
 use crate::fixture::{Catalogue, Entry, Run};
-use crate::forward::{self, Forward};
+use crate::forward::{self, Forward, Manner};
 use crate::model::{Contract, Kind, Origin, Secret, Target};
 use crate::observers::goal::Goal;
 use crate::observers::json_lines;
@@ -143,7 +143,8 @@ async fn play(running: &Running, keys: &Keyring, token: Secret, session: &Sessio
         let request = compose::request(&signing, &Stamp::new(&session.clock), body)?;
         let provenance =
             Provenance { origin: Origin::Trigger, replay_of: None, contract: Some(Contract::Preview) };
-        let sent = road.send(&session.clock, Parcel { request, kind: Kind::default(), provenance }).await?;
+        let parcel = Parcel { request, kind: Kind::default(), provenance, manner: Manner::Whole };
+        let sent = road.send(&session.clock, parcel).await?;
         exit = exit.max(exit_of(&sent));
     }
     Ok(exit)

@@ -3,9 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::arguments::duration;
 use crate::json::{Json, Path};
-use crate::model::{Attempt, Outcome};
+use crate::model::{Attempt, Outcome, duration};
 
 /// Conditions, all of which must hold.
 #[derive(Clone, Debug, PartialEq)]

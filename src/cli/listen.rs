@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::{SecretArgs, TimeLimit, bytes, duration, header, keep, size, size_or_zero};
+use super::arguments::{SecretArgs, TimeLimit, bytes, header, keep, size, size_or_zero};
 use super::output::{Output, Volume};
 use super::report::Exit;
 use super::{Session, roads};
@@ -23,7 +23,7 @@ use crate::app::state::Running;
 use crate::bus::Subscription;
 use crate::fixture::Catalogue;
 use crate::forward;
-use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, Update};
+use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, Update, duration};
 use crate::observers::difference::Detail;
 use crate::observers::firings::Firings;
 use crate::observers::follow::follow;

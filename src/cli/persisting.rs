@@ -1,28 +1,43 @@
-//! The retries of a simulated sender: their arguments, and how each attempt is shown.
+//! The simulated sender: how it tries again, what goes wrong on its way, and how each of its attempts is shown.
 
-use std::time::Duration;
-
+use clap::builder::{StyledStr, TypedValueParser};
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::Session;
 use super::report::{Exit, Usage, exit_of};
 use super::roads::{self, Purpose};
 use crate::contract::retry::{Ladder, Next};
-use crate::model::{Speed, millis};
-use crate::sources::persist::{Persistence, Try};
+use crate::model::{FORMAT_VERSION, Kind, Speed, millis, span};
+use crate::scenario::{FAULTS, Faults};
+use crate::sources::pace::Pace;
+use crate::sources::persist::Try;
 
-/// How a simulated sender tries again.
+/// How a simulated sender behaves.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "The sender's retries")]
-pub struct RetryArgs {
+#[command(next_help_heading = "The sender's retries and faults")]
+pub struct SenderArgs {
     /// What happens to an event that the handler does not acknowledge
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     retry: Retry,
+    #[arg(long, value_name = "FAULT", value_parser = FaultParser, long_help = fault_help(),
+          help = "What goes wrong on the way; several can be given: duplicate, lose=20%, gzip, …")]
+    fault: Vec<String>,
+    /// Send each event N more times, as the same message, signed afresh
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    duplicate: Option<u32>,
     /// How many times as fast as in reality, or max for no waiting at all. Each attempt shows how long the real
     /// sender would have waited before it [default: 1]
     #[arg(long, value_name = "N|max")]
     speed: Option<Speed>,
+    /// What ids, faults and the jitter of retries follow from: the same number gives the same ones again
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The moment that the first event speaks of and is signed for, such as 2026-11-24T09:00:00Z. With --seed, a run
+    /// can be repeated to the byte [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -35,75 +50,135 @@ enum Retry {
     Contract,
 }
 
-impl RetryArgs {
-    /// How the sender with that schedule persists; `None` when it does not.
-    pub fn persistence(&self, ladder: &'static Ladder) -> Result<Option<Persistence>, Usage> {
-        let speed = self.speed.unwrap_or(Speed::REAL);
-        match self.retry {
-            Retry::Contract => Ok(Some(Persistence { ladder, speed })),
-            Retry::Off if self.speed.is_some() => Err(Usage::new(
-                "--speed is about the time between attempts, and there is only one",
-                "give `--retry contract` too",
-            )),
-            Retry::Off => Ok(None),
+/// Takes what is a fault, and says of anything else what would be one.
+#[derive(Clone)]
+struct FaultParser;
+
+impl TypedValueParser for FaultParser {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        let check = |text: &str| Faults::default().add(text).map(|()| text.to_owned());
+        TypedValueParser::parse_ref(&(move |text: &str| check(text)), command, argument, value)
+    }
+}
+
+/// What each fault does.
+fn fault_help() -> StyledStr {
+    let width = FAULTS.iter().map(|(name, form, _)| name.len() + form.len()).max().unwrap_or_default();
+    let line =
+        |(name, form, does): (&str, &str, &str)| format!("\n- {:<width$}  {does}", format!("{name}{form}"));
+    let lines: String = FAULTS.into_iter().map(line).collect();
+    format!("What goes wrong on the way; several can be given:{lines}").into()
+}
+
+impl SenderArgs {
+    /// Whether anything is asked for that only sending shows.
+    pub fn faults(&self) -> Result<Faults, Usage> {
+        let mut faults = Faults::default();
+        for text in &self.fault {
+            faults.add(text).map_err(|error| Usage::new(error.to_string(), ""))?;
         }
+        if let Some(duplicates) = self.duplicate {
+            faults.duplicates = duplicates;
+        }
+        if self.speed.is_some() && self.retry == Retry::Off && !faults.take_time() {
+            return Err(Usage::new(
+                "--speed is about the time between requests, and there is none",
+                "give `--retry contract`, or a fault that takes time, such as `--fault delay=10s`",
+            ));
+        }
+        Ok(faults)
+    }
+
+    /// The schedule by which the sender tries again; `None` when it does not.
+    pub fn ladder(&self, ladder: &'static Ladder) -> Option<&'static Ladder> {
+        (self.retry == Retry::Contract).then_some(ladder)
+    }
+
+    /// The time of the sender. Whoever lets chance decide is told how to have it decide the same again.
+    pub fn pace(&self, faults: &Faults, session: &Session) -> Pace {
+        let seed = self.seed.or_else(|| {
+            faults.are_random().then(|| {
+                let seed = u64::from(u32::from_le_bytes(session.clock.random_bytes()));
+                session
+                    .output
+                    .talk(&format!("seed {seed}: `--seed {seed}` repeats what chance decides here"));
+                seed
+            })
+        });
+        Pace::new(&session.clock, self.speed.unwrap_or(Speed::REAL), seed, self.at)
     }
 }
 
 /// Shows an attempt: as JSON, or a line and below it what the sender does now. Hints come with the last one only.
-pub fn show(attempt: &Try, purpose: Purpose, session: &Session, json: bool) -> anyhow::Result<Exit> {
-    let Try { number, of, waited, sent, next } = attempt;
-    let output = &session.output;
+pub fn show(
+    attempt: &Try,
+    kind: &Kind,
+    purpose: Purpose,
+    session: &Session,
+    json: bool,
+) -> anyhow::Result<()> {
+    let (output, style) = (&session.output, session.style());
     if json {
-        let mut object = serde_json::to_value(&sent.delivery)?;
+        return Ok(output.data(&object(attempt, kind)?.to_string())?);
+    }
+    match &attempt.sent {
+        Some(sent) if attempt.is_tried_again() => output.data(&style.line(&sent.delivery))?,
+        Some(sent) => drop(roads::show(sent, purpose, session, false)?),
+        None => output.data(&style.lost(kind, &session.clock))?,
+    }
+    let Try { number, of, next, .. } = attempt;
+    let said = match next {
+        None => return Ok(()),
+        Some(Next::Acknowledged) if *number == 1 => return Ok(()),
+        Some(Next::Acknowledged) => "acknowledged".to_owned(),
+        Some(Next::After(std::time::Duration::ZERO)) => "tried again at once".to_owned(),
+        Some(Next::After(pause)) => format!("tried again after {}", span(*pause)),
+        Some(Next::Final) => "not tried again: to its sender such an answer is final".to_owned(),
+        Some(Next::Exhausted) => "given up".to_owned(),
+    };
+    for line in style.below(&format!("attempt {number} of {of}: {said}")) {
+        output.data(&line)?;
+    }
+    Ok(())
+}
+
+/// The object of a delivery, or of one that there is not since it was lost, and which attempt it is.
+fn object(attempt: &Try, kind: &Kind) -> serde_json::Result<serde_json::Value> {
+    let Try { number, of, waited, sent, next } = attempt;
+    let mut object = match sent {
+        Some(sent) => serde_json::to_value(&sent.delivery)?,
+        None => json!({
+            "v": FORMAT_VERSION,
+            "lost": true,
+            "contract": kind.contract.map(crate::model::Contract::as_str),
+            "event_type": kind.event_type.as_ref().map(crate::model::EventType::as_str),
+            "wire_event": kind.wire_event,
+        }),
+    };
+    if let Some(next) = next {
         let next = match next {
             Next::After(pause) => Some(millis(*pause)),
             Next::Acknowledged | Next::Final | Next::Exhausted => None,
         };
         object["retry"] =
             json!({ "attempt": number, "of": of, "delay_ms": millis(*waited), "next_delay_ms": next });
-        output.data(&object.to_string())?;
-        return Ok(exit_of(sent));
     }
-    let style = session.style();
-    if matches!(next, Next::After(_)) {
-        output.data(&style.line(&sent.delivery))?;
-    } else {
-        roads::show(sent, purpose, session, false)?;
-    }
-    let said = match next {
-        Next::Acknowledged if *number == 1 => return Ok(exit_of(sent)),
-        Next::Acknowledged => "acknowledged".to_owned(),
-        Next::After(Duration::ZERO) => "tried again at once".to_owned(),
-        Next::After(pause) => format!("tried again after {}", span(*pause)),
-        Next::Final => "not tried again: to its sender such an answer is final".to_owned(),
-        Next::Exhausted => "given up".to_owned(),
-    };
-    for line in style.below(&format!("attempt {number} of {of}: {said}")) {
-        output.data(&line)?;
-    }
-    Ok(exit_of(sent))
+    Ok(object)
 }
 
-/// A long time for people: `450 ms`, `4.8 s`, `5 min 12 s`, `2 h 3 min`.
-fn span(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    let whole = duration.as_secs();
-    match whole {
-        0 => format!("{:.0} ms", seconds * 1000.0),
-        1..60 => format!("{seconds:.1} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_are_written_as_people_say_them() {
-        let written = [450, 4_812, 59_949, 312_000, 7_391_000].map(|ms| span(Duration::from_millis(ms)));
-        assert_eq!(written, ["450 ms", "4.8 s", "59.9 s", "5 min 12 s", "2 h 3 min"]);
+/// What the last attempt at sending an event means for the exit code: one that is lost is nobody's fault, unless its
+/// sender has given up on it.
+pub fn exit_of_last(attempt: &Try) -> Exit {
+    match &attempt.sent {
+        Some(sent) => exit_of(sent),
+        None if attempt.next.is_some() => Exit::NotAcknowledged,
+        None => Exit::Done,
     }
 }

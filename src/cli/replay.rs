@@ -7,13 +7,13 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::Session;
-use super::arguments::{PatchArgs, duration, since};
+use super::arguments::{PatchArgs, since};
 use super::deliveries::diff::detail;
 use super::report::{Exit, exit_of};
 use super::roads::{self, Purpose, RoadArgs};
 use super::selection::{find, selector};
 use crate::json::Json;
-use crate::model::{Attempt, Request};
+use crate::model::{Attempt, Request, duration};
 use crate::observers::difference::{OutcomeDifference, outcome_lines};
 use crate::signature::Keyring;
 use crate::sources::again::{Again, Repeat, again};

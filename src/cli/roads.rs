@@ -124,6 +124,11 @@ impl RoadArgs {
 }
 
 impl OpenRoad {
+    /// Whether nothing stands between us and the handler.
+    pub fn is_direct(&self) -> bool {
+        matches!(self.road, Road::Direct { .. })
+    }
+
     /// Waits until everything is on disk.
     pub async fn close(self) {
         drop(self.road);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::arguments::{duration, since};
+use super::arguments::since;
 use super::report::Usage;
 use crate::app::state::StateFolder;
-use crate::model::{Clock, Contract, DeliveryId, Origin};
+use crate::model::{Clock, Contract, DeliveryId, Origin, duration};
 use crate::store::{Query, Reader, Recorded, Selector, StoreError};
 
 /// How many deliveries are looked at a time.

@@ -1,5 +1,6 @@
 //! `mbaas-dev trigger`
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,18 +9,19 @@ use clap::Args;
 use super::Session;
 use super::arguments::{HeaderStyleArg, PatchArgs};
 use super::expectation::Expectation;
-use super::persisting::{self, RetryArgs};
-use super::report::{Exit, Usage, exit_of};
-use super::roads::{self, OpenRoad, Purpose, RoadArgs};
+use super::persisting::{self, SenderArgs, exit_of_last};
+use super::report::{Exit, Usage};
+use super::roads::{self, Purpose, RoadArgs};
 use super::scrutiny::scrutinise;
 use crate::contract::sender;
 use crate::fixture::Catalogue;
 use crate::model::{Contract, EventName, Target};
 use crate::observers::request_text;
+use crate::scenario::{Faults, Sending, order};
 use crate::signature::SignMode;
 use crate::sources::dispatch::Sent;
-use crate::sources::maker::{Event, Maker};
-use crate::sources::persist::{Persistence, Try};
+use crate::sources::maker::{Event, Maker, Message};
+use crate::sources::persist::{Sender, Try};
 
 /// Send an event as Meeting BaaS would, correctly signed or wrong on purpose
 ///
@@ -70,16 +72,16 @@ pub struct TriggerArgs {
     #[arg(long, value_name = "CONDITIONS", conflicts_with_all = ["print", "curl"])]
     expect: Option<Expectation>,
     /// Print the request as HTTP text and send nothing
-    #[arg(long, conflicts_with_all = ["curl", "json", "retry"])]
+    #[arg(long, conflicts_with_all = ["curl", "json", "retry", "fault", "duplicate"])]
     print: bool,
     /// Print the request as a curl command and send nothing
-    #[arg(long, conflicts_with_all = ["json", "retry"])]
+    #[arg(long, conflicts_with_all = ["json", "retry", "fault", "duplicate"])]
     curl: bool,
     /// Print the recorded delivery as a JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    retries: RetryArgs,
+    sender: SenderArgs,
 }
 
 fn sign_mode() -> impl clap::builder::TypedValueParser<Value = SignMode> {
@@ -125,7 +127,8 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
         let secret = arguments.road.secret(&session)?;
         let target = arguments.road.target(&session)?;
         let target = target.unwrap_or_else(|| Target::local("localhost", 4400));
-        let parcel = maker.make(&session.clock, &secret.keys)?;
+        let pace = arguments.sender.pace(&Faults::default(), &session);
+        let parcel = maker.make(&pace.clock, &secret.keys)?;
         let text = if arguments.curl {
             request_text::curl(&target, &parcel.request)
         } else {
@@ -171,61 +174,73 @@ fn check_minutes(event: &Event) -> anyhow::Result<()> {
 }
 
 async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyhow::Result<Exit> {
-    let ladder = maker.ladder();
-    let persistence = arguments.retries.persistence(ladder)?;
+    let (ladder, faults) = (maker.ladder(), arguments.sender.faults()?);
     let open = arguments.road.open(session, ladder.timeout)?;
-    let mut clock = roads::interval(arguments.rate).map(interval);
-    let purpose = purpose(maker);
+    if faults.concern_the_connection() && !open.is_direct() {
+        return Err(Usage::new(
+            "the faults `slow` and `reset` concern the connection to the handler, and here `listen` stands between",
+            "give `--to` with the handler's own address",
+        )
+        .into());
+    }
+    let pace = arguments.sender.pace(&faults, session);
+    let sender = Sender {
+        road: &open.road,
+        keys: &open.secret.keys,
+        pace: &pace,
+        ladder: arguments.sender.ladder(ladder),
+        faults: &faults,
+    };
     let mut exit = Exit::Done;
-    let mut sent: u32 = 0;
+    let mut sent: u64 = 0;
     let ended = tokio::select! {
-        ended = async {
-            for _ in 0..arguments.count {
-                if let Some(clock) = &mut clock {
-                    clock.tick().await;
-                }
-                let (result, shown) = match &persistence {
-                    None => {
-                        let parcel = maker.make(&session.clock, &open.secret.keys)?;
-                        let result = open.road.send(&session.clock, parcel).await?;
-                        let shown = roads::show(&result, purpose, session, arguments.json)?;
-                        (result, shown)
-                    }
-                    Some(persistence) => persist(persistence, arguments, maker, &open, session).await?,
-                };
-                exit = exit.max(judge(arguments.expect.as_ref(), &result, shown, session));
-                sent += 1;
-            }
-            Ok(exit)
-        } => ended,
+        ended = send_all(arguments, maker, &sender, session, &mut sent, &mut exit) => ended.map(|()| exit),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
     };
-    if arguments.count > 1 {
-        session.output.talk(&format!("{sent} of {} sent", arguments.count));
+    let requests = u64::from(arguments.count) * u64::from(faults.duplicates + 1);
+    if requests > 1 {
+        session.output.talk(&format!("{sent} of {requests} sent"));
     }
     open.close().await;
     ended
 }
 
-/// Sends one event as its sender would; its last attempt counts.
-async fn persist(
-    persistence: &Persistence,
+/// Sends every event as often and in the order that the faults want; counts them, and keeps the worst end.
+async fn send_all(
     arguments: &TriggerArgs,
     maker: &Maker,
-    open: &OpenRoad,
+    sender: &Sender<'_>,
     session: &Session,
-) -> anyhow::Result<(Sent, Exit)> {
-    let purpose = purpose(maker);
-    let clocks = (&session.clock, &session.clock);
-    let tell = |attempt: &Try| persisting::show(attempt, purpose, session, arguments.json).map(drop);
-    let last = persistence.send(&open.road, clocks, maker, &open.secret.keys, tell).await?;
-    let exit = exit_of(&last.sent);
-    Ok((last.sent, exit))
-}
-
-/// What an event is sent for.
-fn purpose(maker: &Maker) -> Purpose {
-    if maker.mode.is_right() { Purpose::ToBeTaken } else { Purpose::ToBeRefused }
+    sent: &mut u64,
+    exit: &mut Exit,
+) -> anyhow::Result<()> {
+    let purpose = if maker.mode.is_right() { Purpose::ToBeTaken } else { Purpose::ToBeRefused };
+    let clock = &sender.pace.clock;
+    let mut rate = roads::interval(arguments.rate).map(interval);
+    // Those that some request of the same window still needs.
+    let mut made: BTreeMap<u32, Message> = BTreeMap::new();
+    let mut next = 0;
+    for Sending { event, since } in order(arguments.count, sender.faults, || clock.chance()) {
+        if let Some(rate) = &mut rate {
+            rate.tick().await;
+        }
+        made.retain(|event, _| *event >= since);
+        while next <= event {
+            made.insert(next, maker.message(clock)?);
+            next += 1;
+        }
+        let Some(message) = made.get(&event) else { continue };
+        let tell =
+            |attempt: &Try| persisting::show(attempt, message.kind(), purpose, session, arguments.json);
+        let last = sender.send(maker, message, tell).await?;
+        let shown = exit_of_last(&last);
+        *exit = (*exit).max(match &last.sent {
+            Some(last) => judge(arguments.expect.as_ref(), last, shown, session),
+            None => shown,
+        });
+        *sent += 1;
+    }
+    Ok(())
 }
 
 /// How sending one event ended: as the handler answered, or, when something is expected, whether that holds.

@@ -38,6 +38,17 @@ impl Connection {
         // Without one the connection is trusted, as Unix sockets are.
         tcp.as_fd().try_clone_to_owned().ok().map(|socket| Probe(socket.into()))
     }
+
+    /// Makes its end a reset instead of an orderly close, where there is such a thing.
+    pub fn reset_at_the_end(&self) {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+            Self::Unix(_) => return,
+        };
+        // Without it the connection is closed, which breaks the body off as well.
+        drop(tcp.set_zero_linger());
+    }
 }
 
 /// Tells whether the other side has said anything, or closed, since it was last read: the kernel knows before the

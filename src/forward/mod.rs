@@ -3,6 +3,7 @@
 mod any_certificate;
 mod dial;
 mod exact_head;
+mod manner;
 mod pool;
 mod tls_failure;
 
@@ -13,13 +14,15 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{Extensions, HeaderMap, Method, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming as AnswerBody;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use self::dial::Dialer;
 pub use self::dial::Trust;
+pub use self::manner::Manner;
+use self::manner::Outgoing;
 use self::pool::{Lease, Pool};
 use crate::model::{
     Answer, Clock, Failure, FailureKind, Headers, KEPT_ANSWER_BYTES, Outcome, Request, Target,
@@ -42,6 +45,7 @@ pub struct Forward {
     settings: Arc<Settings>,
     pool: Pool,
     clock: Clock,
+    manner: Manner,
 }
 
 /// A request that was handed over, or could not be.
@@ -92,7 +96,14 @@ pub async fn reach(target: &Target) -> Result<(), Failure> {
 impl Forward {
     /// A client without connections yet; the tasks that drive them belong to `tasks`.
     pub fn new(settings: Settings, clock: Clock, tasks: TaskTracker) -> Self {
-        Self { pool: Pool::new(settings.trust, clock.clone(), tasks), settings: Arc::new(settings), clock }
+        let pool = Pool::new(settings.trust, clock.clone(), tasks);
+        Self { pool, settings: Arc::new(settings), clock, manner: Manner::Whole }
+    }
+
+    /// The same client, whose requests leave in that manner.
+    #[must_use]
+    pub fn in_manner(&self, manner: Manner) -> Self {
+        Self { manner, ..self.clone() }
     }
 
     /// Sends `request` to `target`, whose path becomes the prefix of the request's own.
@@ -101,7 +112,7 @@ impl Forward {
         let url = target.url_of(&path);
         let (started_at, stopwatch) = (self.clock.now(), self.clock.tick());
         let exchange = self.exchange(target, &path, request);
-        let result = match self.settings.timeout {
+        let result = match self.time_limit() {
             None => exchange.await,
             Some(limit) => tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_elapsed| {
                 let detail = format!("no answer from {} within {limit:?}", target.authority());
@@ -120,6 +131,12 @@ impl Forward {
         }
     }
 
+    /// How long an exchange may take; a request that leaves slowly does not use up the handler's time.
+    fn time_limit(&self) -> Option<Duration> {
+        let on_its_way = if let Manner::Slowly(time) = self.manner { time } else { Duration::ZERO };
+        self.settings.timeout.map(|limit| limit.saturating_add(on_its_way))
+    }
+
     /// Whether anybody listens at `target`.
     pub async fn is_reachable(&self, target: &Target) -> bool {
         self.pool.is_reachable(target).await
@@ -131,10 +148,14 @@ impl Forward {
             detail: format!("`{}` is not a method: {error}", request.method.escape_debug()),
         })?;
         let head = head(target, path, request, &self.settings.headers);
-        let mut lease = self.pool.lease(target).await?;
+        let mut lease = match self.manner {
+            Manner::Whole => self.pool.lease(target).await?,
+            Manner::Slowly(_) => self.pool.open(target).await?,
+            Manner::BrokenOff(_) => self.pool.open_to_be_reset(target).await?,
+        };
         let response = loop {
             lease.head.set(head.clone());
-            let mut framing = http::Request::new(Full::new(request.body.clone()));
+            let mut framing = http::Request::new(Outgoing::new(request.body.clone(), self.manner));
             framing.method_mut().clone_from(&method);
             match lease.sender.try_send_request(framing).await {
                 Ok(response) => break response,
@@ -142,10 +163,21 @@ impl Forward {
                 Err(error) if error.message().is_some() && lease.reused => {
                     lease = self.pool.open(target).await?;
                 }
-                Err(error) => return Err(failure(target, error.error())),
+                Err(error) => return Err(self.failure(target, request, error.error())),
             }
         };
         self.receive(target, lease, response).await
+    }
+
+    fn failure(&self, target: &Target, request: &Request, error: &hyper::Error) -> Failure {
+        match self.manner {
+            Manner::BrokenOff(after) if error.is_user() => {
+                let whole = request.body.len();
+                let detail = format!("broken off on purpose after {after} of {whole} bytes of the body");
+                Failure { kind: FailureKind::Reset, detail }
+            }
+            _ => failure(target, error),
+        }
     }
 
     /// Reads the answer, up to what is kept of it.

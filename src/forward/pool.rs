@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
-use super::dial::{Dialer, Probe, Trust};
+use super::dial::{Connection, Dialer, Probe, Trust};
 use super::exact_head::{ExactHead, NextHead};
+use super::manner::Outgoing;
 use crate::model::{Clock, Failure, FailureKind, Place, Target, Tick};
 
 /// How long an idle connection is kept. Handlers close theirs after two seconds (gunicorn) or five (Node,
@@ -27,7 +26,7 @@ const ANSWER_BUFFER: usize = 256 * 1024;
 /// An open connection, for one request at a time.
 pub struct Lease {
     /// Sends a request.
-    pub sender: SendRequest<Full<Bytes>>,
+    pub sender: SendRequest<Outgoing>,
     /// Where the head of that request goes.
     pub head: NextHead,
     /// Whether it has served a request before.
@@ -67,13 +66,23 @@ impl Pool {
 
     /// A new connection to `target`.
     pub async fn open(&self, target: &Target) -> Result<Lease, Failure> {
+        self.begin(target, self.dialer.dial(target).await?).await
+    }
+
+    /// A new connection to `target` that is reset, not closed, when it ends.
+    pub async fn open_to_be_reset(&self, target: &Target) -> Result<Lease, Failure> {
         let connection = self.dialer.dial(target).await?;
+        connection.reset_at_the_end();
+        self.begin(target, connection).await
+    }
+
+    async fn begin(&self, target: &Target, connection: Connection) -> Result<Lease, Failure> {
         let probe = connection.probe();
         let (io, head) = ExactHead::new(connection);
         let handshake = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(ANSWER_BUFFER)
-            .handshake::<_, Full<Bytes>>(TokioIo::new(io))
+            .handshake::<_, Outgoing>(TokioIo::new(io))
             .await;
         let (sender, connection) = handshake.map_err(|error| Failure {
             kind: FailureKind::Protocol,

@@ -7,7 +7,8 @@ use jiff::tz::TimeZone;
 use super::advice::{hints, note, preview, size};
 use super::paint::Paint;
 use crate::model::{
-    Attempt, Delivery, EventType, NotForwarded, Outcome, Printable, Then, Trouble, Update, Verdict,
+    Attempt, Clock, Delivery, EventType, Kind, NotForwarded, Outcome, Printable, Then, Trouble, Update,
+    Verdict,
 };
 
 /// A terminal that is narrower than this gets the shorter line.
@@ -85,6 +86,20 @@ impl Style {
     /// A line of a list, which may reach back over days.
     pub fn dated_line(&self, delivery: &Delivery) -> String {
         self.columns(delivery, Times::Dated)
+    }
+
+    /// The line for a request that was lost on its way, of which there is no delivery.
+    pub fn lost(&self, kind: &Kind, clock: &Clock) -> String {
+        let now = clock.now().to_zoned_datetime(self.zone.clone());
+        let format = if self.is_narrow() { "%H:%M:%S" } else { "%H:%M:%S%.3f" };
+        let time = self.paint.faint(&now.strftime(format).to_string());
+        let name = kind.event_type.as_ref().map_or("event", EventType::as_str);
+        let gap = if self.is_narrow() { " " } else { "  " };
+        format!(
+            "{time}{gap}{}{gap}{}",
+            self.paint.strong(&format!("{name:<23}")),
+            self.paint.odd("lost on the way")
+        )
     }
 
     /// Text that stands below a line: indented, and wrapped at words.

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 pub use self::hold::Hold;
 pub use self::presence::Presence;
 use crate::bus::Bus;
-use crate::forward::{Forward, Handed, Rest, WireAnswer};
+use crate::forward::{Forward, Handed, Manner, Rest, WireAnswer};
 use crate::model::{
     Attempt, Delivery, FailureKind, Incoming, NotForwarded, Origin, Outcome, Target, Then, Trouble, Update,
 };
@@ -91,6 +91,12 @@ impl Pipeline {
             tasks,
             stop,
         }
+    }
+
+    /// The same road, on which requests leave in that manner.
+    #[must_use]
+    pub fn in_manner(&self, manner: Manner) -> Self {
+        Self { forward: self.forward.in_manner(manner), ..self.clone() }
     }
 
     /// Goes on with the deliveries that wait since an earlier run.

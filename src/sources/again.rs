@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::compose;
 use super::dispatch::Parcel;
 use super::provenance::Provenance;
+use crate::forward::Manner;
 use crate::model::{Clock, Contract, Origin, Request};
 use crate::signature::{CannotSign, Keyring, Signing, Stamp};
 use crate::store::Recorded;
@@ -67,5 +68,6 @@ pub fn again(
     };
     let provenance =
         Provenance { origin: Origin::Replay, replay_of: Some(delivery.id), contract: delivery.kind.contract };
-    Ok(Again { parcel: Parcel { request, kind: delivery.kind, provenance }, notes })
+    let parcel = Parcel { request, kind: delivery.kind, provenance, manner: Manner::Whole };
+    Ok(Again { parcel, notes })
 }

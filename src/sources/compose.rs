@@ -41,9 +41,20 @@ pub fn edit(body: &mut Json, patches: &[Patch]) -> Result<(), EditError> {
 ///
 /// The host is the target's to say: whoever hands the request over puts it in.
 pub fn request(signing: &Signing, stamp: &Stamp, body: Bytes) -> Result<Request, CannotSign> {
+    let event = wire_event(&body);
+    request_of(signing, stamp, event.as_deref(), body)
+}
+
+/// Like [`request`], for a body that does not tell its wire event by itself, such as a compressed one.
+pub fn request_of(
+    signing: &Signing,
+    stamp: &Stamp,
+    wire_event: Option<&str>,
+    body: Bytes,
+) -> Result<Request, CannotSign> {
     let authentication = signing.sign(stamp, &body)?;
     let mut headers = Headers::new();
-    for slot in sender::head(signing.contract, wire_event(&body).as_deref()) {
+    for slot in sender::head(signing.contract, wire_event) {
         match slot {
             Slot::Fixed(name, value) => headers.push(name.as_bytes(), value.as_bytes()),
             Slot::Host(name) => headers.push(name.as_bytes(), "localhost".as_bytes()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::provenance::{DELIVERY, Provenance};
-use crate::forward::Forward;
+use crate::forward::{Forward, Manner};
 use crate::model::{Answer, Clock, Delivery, DeliveryId, Incoming, Kind, Outcome, Request, Secret, Target};
 use crate::pipeline::Pipeline;
 use crate::signature::{Claim, Keyring};
@@ -18,6 +18,8 @@ pub struct Parcel {
     pub kind: Kind,
     /// Where it comes from.
     pub provenance: Provenance,
+    /// How it leaves; through a `listen`, which takes requests whole, only [`Manner::Whole`] makes sense.
+    pub manner: Manner,
 }
 
 /// The way to the handler.
@@ -99,7 +101,8 @@ impl Road {
                 Ok(Sent { delivery: recorded.delivery, accepted: (200..300).contains(&answer.status) })
             }
             Self::Direct { pipeline, target, keys } => {
-                let Parcel { request, kind, provenance: Provenance { origin, replay_of, .. } } = parcel;
+                let Parcel { request, kind, provenance, manner } = parcel;
+                let Provenance { origin, replay_of, .. } = provenance;
                 let (id, received_at) = (DeliveryId::new(clock), clock.now());
                 let claim = Claim {
                     contract: kind.contract,
@@ -120,7 +123,7 @@ impl Road {
                     not_forwarded: None,
                     request,
                 };
-                let delivered = pipeline.deliver(incoming, target.clone()).await?;
+                let delivered = pipeline.in_manner(manner).deliver(incoming, target.clone()).await?;
                 let delivery = Delivery::clone(&delivered.delivery);
                 // Should its outcome be lost, the delivery itself is still on disk.
                 drop(delivered.settled.await);

@@ -9,8 +9,10 @@ use super::provenance::Provenance;
 use crate::contract::retry::{Ladder, ladder};
 use crate::contract::{WireNames, recognise, wire_event};
 use crate::fixture::{Artifacts, Entry, Fixture, Run};
+use crate::forward::Manner;
 use crate::json::Json;
 use crate::model::{Clock, Contract, EventName, Headers, Kind, Origin};
+use crate::scenario::{Faults, Signed, distorted, gzip};
 use crate::signature::{HeaderStyle, Keyring, SignMode, Signing, Stamp};
 
 /// What is sent: an event of the catalogue, or the user's own bytes.
@@ -62,6 +64,11 @@ impl Message {
         &self.body
     }
 
+    /// What it is.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
     /// The same message, for another attempt that is made now.
     #[must_use]
     pub fn again(&self, clock: &Clock) -> Self {
@@ -92,7 +99,7 @@ impl Maker {
     ///
     /// When the body cannot be filled in or edited, or its contract cannot be signed like that.
     pub fn make(&self, clock: &Clock, keys: &Keyring) -> Result<Parcel> {
-        self.parcel(&self.message(clock)?, keys)
+        self.parcel(&self.message(clock)?, keys, &Faults::default())
     }
 
     /// Makes the next event.
@@ -109,22 +116,29 @@ impl Maker {
         Ok(Message { kind: self.kind(&body), body, stamp: Stamp::new(clock) })
     }
 
-    /// The request of one attempt at sending an event.
+    /// The request of one attempt at sending an event, as it leaves with these faults.
     ///
     /// # Errors
     ///
     /// When its contract cannot be signed like that.
-    pub fn parcel(&self, message: &Message, keys: &Keyring) -> Result<Parcel> {
+    pub fn parcel(&self, message: &Message, keys: &Keyring, faults: &Faults) -> Result<Parcel> {
         let Message { body, kind, stamp } = message;
         let contract = self.event.contract;
         let key = keys.key(contract, kind.event_type.as_ref());
         let signing = Signing { contract, key, mode: self.mode, style: self.style };
-        let mut request = compose::request(&signing, stamp, body.clone())?;
+        let signed = if faults.gzip == Some(Signed::Compressed) { gzip(body) } else { body.clone() };
+        let mut request = compose::request_of(&signing, stamp, kind.wire_event.as_deref(), signed)?;
         if let Some(method) = &self.method {
             request.method.clone_from(method);
         }
+        let request = distorted(request, faults);
+        let manner = match (faults.reset, faults.slow) {
+            (Some(share), _) => Manner::BrokenOff(share.of(request.body.len())),
+            (None, Some(time)) => Manner::Slowly(time),
+            (None, None) => Manner::Whole,
+        };
         let provenance = Provenance { origin: Origin::Trigger, replay_of: None, contract: Some(contract) };
-        Ok(Parcel { request, kind: kind.clone(), provenance })
+        Ok(Parcel { request, kind: kind.clone(), provenance, manner })
     }
 
     /// How whoever sends the event tries again.

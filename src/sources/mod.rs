@@ -6,6 +6,7 @@ pub mod compose;
 pub mod dispatch;
 pub mod ingress;
 pub mod maker;
+pub mod pace;
 pub mod persist;
 pub mod provenance;
 pub mod routing;

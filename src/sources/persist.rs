@@ -1,71 +1,93 @@
-//! Sends a message as its sender would: again and again, until it is acknowledged or given up.
+//! A simulated sender: it sends a message once, or again and again until it is acknowledged or given up, while things
+//! go wrong on the way.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::dispatch::{Road, Sent};
-use super::maker::Maker;
+use super::maker::{Maker, Message};
+use super::pace::Pace;
 use crate::contract::retry::{Ladder, Next, Reply};
-use crate::model::{Answer, Clock, FailureKind, Outcome, Speed};
+use crate::model::{Answer, FailureKind, Outcome};
+use crate::scenario::Faults;
 use crate::signature::Keyring;
 
-/// How a sender persists.
-#[derive(Clone, Copy, Debug)]
-pub struct Persistence {
-    /// Its schedule.
-    pub ladder: &'static Ladder,
-    /// How much faster than in reality time passes between attempts.
-    pub speed: Speed,
+/// A simulated sender.
+#[derive(Clone, Copy)]
+pub struct Sender<'a> {
+    /// The way to the handler.
+    pub road: &'a Road,
+    /// What it signs with.
+    pub keys: &'a Keyring,
+    /// Its time.
+    pub pace: &'a Pace,
+    /// Its schedule, when it tries again.
+    pub ladder: Option<&'static Ladder>,
+    /// What goes wrong on the way.
+    pub faults: &'a Faults,
 }
 
-/// One attempt of a sender, and what it does afterwards.
+/// One attempt of a sender.
 #[derive(Clone, Debug)]
 pub struct Try {
     /// Counts from 1.
     pub number: usize,
     /// How many attempts there are at the most.
     pub of: usize,
-    /// How long the real sender would have waited before this attempt.
+    /// How long the real sender would have waited since the attempt before this one.
     pub waited: Duration,
-    /// What came of it.
-    pub sent: Sent,
-    /// What the sender does now.
-    pub next: Next,
+    /// What came of it; `None` when it was lost on the way.
+    pub sent: Option<Sent>,
+    /// What the sender does now; `None` when it never tries again.
+    pub next: Option<Next>,
 }
 
-impl Persistence {
-    /// Sends the next event of `maker`, each attempt under the same id, signed for its time and told when it is over;
-    /// the last one. Ids, times and chances are those of `clock`, except for those of the record.
+impl Try {
+    /// Whether another attempt follows.
+    pub fn is_tried_again(&self) -> bool {
+        matches!(self.next, Some(Next::After(_)))
+    }
+}
+
+impl Sender<'_> {
+    /// Sends a message of `maker`, each attempt under the same id, signed for its time and told when it is over; the
+    /// last one.
     ///
     /// # Errors
     ///
-    /// When it cannot be made, signed, sent or recorded, and when telling fails.
+    /// When it cannot be signed, sent or recorded, and when telling fails.
     pub async fn send(
         &self,
-        road: &Road,
-        (clock, record): (&Clock, &Clock),
         maker: &Maker,
-        keys: &Keyring,
+        message: &Message,
         mut tell: impl FnMut(&Try) -> Result<()>,
     ) -> Result<Try> {
-        let mut message = maker.message(clock)?;
+        let Self { road, keys, pace, ladder, faults } = *self;
         let (mut number, mut waited) = (1, Duration::ZERO);
         loop {
-            let sent = road.send(record, maker.parcel(&message, keys)?).await?;
-            let next = self.ladder.next(number, &reply(&sent), clock.now(), clock.chance());
-            let attempt = Try { number, of: self.ladder.attempts(), waited, sent, next };
+            pace.wait(faults.wait(pace.clock.chance())).await;
+            let sent = if faults.loss.happens(pace.clock.chance()) {
+                None
+            } else {
+                let parcel = maker.parcel(&message.again(&pace.clock), keys, faults)?;
+                Some(road.send(pace.real(), parcel).await?)
+            };
+            let (now, chance) = (pace.clock.now(), pace.clock.chance());
+            let next = ladder.map(|ladder| ladder.next(number, &reply(sent.as_ref()), now, chance));
+            let of = ladder.map_or(1, Ladder::attempts);
+            let attempt = Try { number, of, waited, sent, next };
             tell(&attempt)?;
-            let Next::After(pause) = next else { return Ok(attempt) };
-            clock.sleep(self.speed.shrink(pause)).await;
-            message = message.again(clock);
+            let Some(Next::After(pause)) = next else { return Ok(attempt) };
+            pace.wait(pause).await;
             (number, waited) = (number + 1, pause);
         }
     }
 }
 
 /// What a sender learns of an attempt: what the handler did or, where it was not asked, what `listen` said.
-fn reply(sent: &Sent) -> Reply<'_> {
+fn reply(sent: Option<&Sent>) -> Reply<'_> {
+    let Some(sent) = sent else { return Reply::NoAnswer };
     match sent.delivery.last_attempt().map(|attempt| &attempt.outcome) {
         _ if sent.delivery.held => Reply::Answered(202, None),
         Some(Outcome::Answered(Answer { status, headers, .. })) => {

@@ -18,6 +18,7 @@
 //! | `artifacts` | recordings and transcripts that URLs in events lead to, until these expire |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
+//! | `faults` | what goes wrong on purpose on the way: duplicates, loss, disorder, damage, slowness, resets |
 //! | `retries` | each sender's own retries: delays, ids, signatures, ends |
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
@@ -35,6 +36,7 @@ mod catalogue;
 mod commands;
 mod disk;
 mod durability;
+mod faults;
 mod fidelity;
 mod frameworks;
 mod handler;
