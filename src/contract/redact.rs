@@ -1,16 +1,20 @@
 //! What must not leave the machine with a recording, and what stands in its place.
 //!
 //! Gone are credentials and signatures in headers; user names and passwords in URLs; the values of query parameters that
-//! are named like a secret (signed media URLs work for whoever has them, for hours); and texts in JSON whose key says
-//! that they are one. Everything else stays as it is, to the byte.
+//! are named like a secret (signed media URLs work for whoever has them, for hours); texts in JSON, parts of forms,
+//! elements and lines whose name says that they are one; and what hides such a thing below base64 or percent-encoding.
+//! Everything else stays as it is, to the byte.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
 use super::credentials::{MASK, is_credential};
-use super::{redact_json, redact_text};
+use super::{redact_json, redact_multipart, redact_text};
 use crate::model::Headers;
+
+/// How many layers of encoding, or of JSON within strings, are looked through: a URL is often a parameter of another.
+pub(super) const MOST_LAYERS: usize = 4;
 
 /// Lower-case parts of names of headers that carry a credential or a signature.
 const HEADER_PARTS: [&str; 9] =
@@ -20,16 +24,21 @@ const HEADER_PARTS: [&str; 9] =
 ///
 /// The mask is that of the record, so that what is imported again is replayed without the fields that it stands for.
 pub fn headers(headers: &Headers) -> Headers {
-    let is_secret = |name: &[u8]| {
-        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-        HEADER_PARTS.iter().any(|part| name.contains(part))
-    };
     let redacted = |(name, value): (&Bytes, &Bytes)| {
-        let value =
-            if is_credential(name) || is_secret(name) { MASK } else { bytes(value, redact_text::redact) };
+        let value = if is_credential(name) || is_secret_name(name) {
+            MASK
+        } else {
+            bytes(value, redact_text::redact)
+        };
         (name.clone(), value)
     };
     headers.iter().map(redacted).collect()
+}
+
+/// Whether a header, or a part of a form, of that name is a secret.
+pub(super) fn is_secret_name(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    HEADER_PARTS.iter().any(|part| name.contains(part))
 }
 
 /// The same text, such as a path or a URL, without secrets.
@@ -37,10 +46,21 @@ pub fn text(text: &str) -> String {
     String::from_utf8_lossy(&redact_text::redact(text.as_bytes())).into_owned()
 }
 
-/// The same body without secrets: JSON, whole or cut, is looked at string by string, anything else as text.
+/// The same body without secrets: JSON, whole or cut, is looked at string by string, a form part by part, anything else
+/// as text.
 pub fn body(body: &Bytes) -> Bytes {
-    let looks_like_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
-    bytes(body, if looks_like_json { redact_json::redact } else { redact_text::redact })
+    bytes(body, |body| content(body, 0))
+}
+
+/// The same content, that was found below so many layers, without secrets.
+pub(super) fn content(content: &[u8], layer: usize) -> Cow<'_, [u8]> {
+    if matches!(content.trim_ascii_start().first(), Some(b'{' | b'[' | b'"')) {
+        return redact_json::redact_layer(content, layer);
+    }
+    match redact_multipart::boundary(content) {
+        Some(boundary) if layer < MOST_LAYERS => redact_multipart::redact(content, boundary, layer),
+        _ => redact_text::redact_layer(content, layer),
+    }
 }
 
 fn bytes(original: &Bytes, redact: fn(&[u8]) -> Cow<'_, [u8]>) -> Bytes {
@@ -83,5 +103,17 @@ mod tests {
         assert_eq!(redacted(r#" {"u":"/?key=1"}"#), r#" {"u":"/?key=REDACTED"}"#);
         assert_eq!(redacted("a=1&password=hunter2"), "a=1&password=REDACTED");
         assert_eq!(redacted(""), "");
+        let form = |password: &str, json: &str| {
+            format!(
+                "--b-1\r\nContent-Disposition: form-data; name=\"user\"\r\n\r\nana\r\n--b-1\r\n\
+                 Content-Disposition: form-data; name=\"password\"\r\n\r\n{password}\r\n--b-1\r\n\
+                 content-disposition: form-data; name=data; filename=\"a.json\"\r\n\
+                 Content-Type: application/json\r\n\r\n{json}\r\n--b-1--\r\n"
+            )
+        };
+        let sent = Bytes::from(form("hun\r\nter2", r#"{"token":"t","a":1.0}"#));
+        let shown = form("REDACTED", r#"{"token":"[masked]","a":1.0}"#);
+        assert_eq!(body(&sent), shown);
+        assert_eq!(body(&Bytes::from(shown.clone())), shown);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::redact_text;
+use super::redact::MOST_LAYERS;
+use super::{redact, redact_text};
 
 /// Lower-case parts of keys whose text is a secret.
-const SECRET_PARTS: [&str; 13] = [
+const SECRET_PARTS: [&str; 19] = [
     "secret",
     "password",
     "passwd",
@@ -19,18 +20,19 @@ const SECRET_PARTS: [&str; 13] = [
     "api-key",
     "access_key",
     "private_key",
+    "accesskey",
+    "privatekey",
+    "passphrase",
+    "pwd",
+    "jwt",
+    "bearer",
 ];
+
+/// Keys of what a pair is called, in lists of pairs such as `{"name":"Authorization","value":"…"}`.
+const NAME_KEYS: [&[u8]; 2] = [b"\"name\"", b"\"key\""];
 
 /// What stands in the place of a text that is a secret as a whole.
 const MASKED: &[u8] = b"\"[masked]\"";
-
-/// How many layers of JSON within strings are looked through.
-const MOST_LAYERS: usize = 4;
-
-/// The same JSON without secrets.
-pub(super) fn redact(json: &[u8]) -> Cow<'_, [u8]> {
-    redact_layer(json, 0)
-}
 
 fn is_secret(literal: &[u8]) -> bool {
     let key = serde_json::from_slice::<String>(literal);
@@ -38,11 +40,25 @@ fn is_secret(literal: &[u8]) -> bool {
     SECRET_PARTS.iter().any(|part| key.contains(part))
 }
 
-fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
+/// The same JSON, that was found below so many layers, without secrets.
+pub(super) fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
     let (mut out, mut copied, mut at) = (Vec::new(), 0, 0);
-    // Where the value of a secret's key has to begin.
-    let mut secret_at = None;
-    while let Some(start) = json[at..].iter().position(|byte| *byte == b'"').map(|ahead| at + ahead) {
+    // Where the value of a secret's key has to begin, and where that of a key that names a pair.
+    let (mut secret_at, mut name_at) = (None, None);
+    let mut is_secret_pair = false;
+    loop {
+        let start = memchr::memchr(b'"', &json[at..]).map_or(json.len(), |ahead| at + ahead);
+        let between = &json[at..start];
+        is_secret_pair &= !between.iter().any(|byte| b"{}".contains(byte));
+        // There is nothing to find in JSON; but what looks like JSON need not be.
+        if let Cow::Owned(redacted) = redact_text::redact_layer(between, layer) {
+            out.extend_from_slice(&json[copied..at]);
+            out.extend_from_slice(&redacted);
+            copied = start;
+        }
+        if start == json.len() {
+            break;
+        }
         let end = literal_end(json, start);
         let next = past_space(json, end);
         let literal = &json[start..end];
@@ -56,7 +72,10 @@ fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
             out.extend_from_slice(&redacted);
             copied = end;
         }
-        secret_at = (is_key && is_secret(literal)).then(|| past_space(json, next + 1));
+        is_secret_pair |= name_at == Some(start) && is_secret(literal);
+        let value_at = is_key.then(|| past_space(json, next + 1));
+        secret_at = value_at.filter(|_| is_secret(literal) || (is_secret_pair && literal == b"\"value\""));
+        name_at = value_at.filter(|_| NAME_KEYS.contains(&literal));
         at = end;
     }
     if copied == 0 {
@@ -88,11 +107,13 @@ fn redact_literal(literal: &[u8], layer: usize) -> Cow<'_, [u8]> {
     let Ok(text) = serde_json::from_slice::<String>(literal) else {
         // Cut off, or with half a character: escapes could hide something, and then all of it goes.
         let hides = literal.windows(2).any(|pair| pair == b"\\u" || pair == b"\\/");
-        return if hides { Cow::Borrowed(MASKED) } else { redact_text::redact(literal) };
+        return if hides { Cow::Borrowed(MASKED) } else { redact_text::redact_layer(literal, layer) };
     };
-    let is_json = text.trim_start().starts_with(['{', '[']) && layer < MOST_LAYERS;
-    let redacted =
-        if is_json { redact_layer(text.as_bytes(), layer + 1) } else { redact_text::redact(text.as_bytes()) };
+    let redacted = if layer < MOST_LAYERS {
+        redact::content(text.as_bytes(), layer + 1)
+    } else {
+        redact_text::redact_layer(text.as_bytes(), layer)
+    };
     match redacted {
         Cow::Borrowed(_) => Cow::Borrowed(literal),
         Cow::Owned(changed) => {
@@ -109,7 +130,7 @@ mod tests {
     use super::*;
 
     fn redacted(json: &str) -> String {
-        String::from_utf8(redact(json.as_bytes()).into_owned()).unwrap()
+        String::from_utf8(redact_layer(json.as_bytes(), 0).into_owned()).unwrap()
     }
 
     #[test]
@@ -129,6 +150,12 @@ mod tests {
             (r#"{"u":"http://h/?key=abc"#, r#"{"u":"http://h/?key=REDACTED"#),
             (r#"{"u":"http://h/?k\u0065y=\ud800"}"#, r#"{"u":"[masked]"}"#),
             ("\"/?sig=1\"", "\"/?sig=REDACTED\""),
+            (
+                r#"[{"name":"X-Api-Key","value":"k"},{"name":"a","value":"b"}]"#,
+                r#"[{"name":"X-Api-Key","value":"[masked]"},{"name":"a","value":"b"}]"#,
+            ),
+            (r#"{"data":"eyJwYXNzd29yZCI6Imh1bnRlcjIifQ=="}"#, r#"{"data":"REDACTED"}"#),
+            ("{token=abc", "{token=REDACTED"),
         ] {
             assert_eq!(redacted(json), without);
         }
@@ -149,7 +176,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_taken(bytes in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'\\'), any::<u8>()], 0..60)) {
-            drop(redact(&bytes));
+            drop(redact_layer(&bytes, 0));
         }
     }
 }

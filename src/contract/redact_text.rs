@@ -1,6 +1,11 @@
-//! Secrets in text, wherever they stand in it: `name=value` where the name says that it is one, and `//user:password@`.
+//! Secrets in text, wherever they stand in it: `name=value`, `<name>value</name>` and lines `name: value` where the name
+//! says that it is one, `//user:password@`, `Bearer …`, and all that below percent-encoding and base64.
 
 use std::borrow::Cow;
+use std::ops::Range;
+
+use super::redact::MOST_LAYERS;
+use super::redact_encoded as encoded;
 
 /// What stands in the place of a secret; fit for a URL.
 const REDACTED: &[u8] = b"REDACTED";
@@ -9,8 +14,19 @@ const REDACTED: &[u8] = b"REDACTED";
 const SECRET_PARTS: [&str; 11] =
     ["sig", "token", "key", "secret", "password", "passwd", "pwd", "credential", "auth", "jwt", "session"];
 
-/// How many layers of percent-encoding are looked through: a URL is often a parameter of another.
-const MOST_LAYERS: usize = 4;
+/// Lower-case parts of names of lines `name: value` whose value is a secret.
+const LINE_PARTS: [&str; 10] = [
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "signature",
+    "authorization",
+    "cookie",
+    "api-key",
+    "api_key",
+    "apikey",
+];
 
 /// The same text without secrets.
 pub(super) fn redact(text: &[u8]) -> Cow<'_, [u8]> {
@@ -23,8 +39,11 @@ fn is_secret(name: &[u8]) -> bool {
     SECRET_PARTS.iter().any(|part| name.contains(part))
 }
 
-fn redact_layer(text: &[u8], layer: usize) -> Cow<'_, [u8]> {
+/// The same text, that was found below so many layers of encoding, without secrets.
+pub(super) fn redact_layer(text: &[u8], layer: usize) -> Cow<'_, [u8]> {
     let (mut out, mut copied, mut at) = (Vec::new(), 0, 0);
+    // Up to where base64 was looked for: a path is a run of its digits, and each of its words would begin another.
+    let mut looked_through = 0;
     let mut replace = |from: usize, to: usize| {
         out.extend_from_slice(&text[copied..from]);
         out.extend_from_slice(REDACTED);
@@ -44,8 +63,22 @@ fn redact_layer(text: &[u8], layer: usize) -> Cow<'_, [u8]> {
             at += 1;
             continue;
         }
+        if at >= looked_through && layer < MOST_LAYERS {
+            looked_through = encoded::end(text, at);
+            if let Some(hidden) = encoded::hidden(&text[at..looked_through], layer) {
+                replace(at + hidden.start, at + hidden.end);
+                at += hidden.end;
+                looked_through = at;
+                continue;
+            }
+        }
         let end = run(text, at, is_of_name);
         let name = &text[at..end];
+        if let Some(value) = told_by(text, at, end) {
+            replace(value.start, value.end);
+            at = value.end;
+            continue;
+        }
         if text.get(end) == Some(&b'=') && is_secret(name) {
             let value = run(text, end + 1, |b| b != b'&' && b != b'#' && !ends_value(b));
             if value > end + 1 {
@@ -66,6 +99,41 @@ fn redact_layer(text: &[u8], layer: usize) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// The secret that the word from `at` to `end` announces by where it stands: before a colon at the beginning of a line, in
+/// the brackets of an element, or as the scheme of a credential.
+fn told_by(text: &[u8], at: usize, end: usize) -> Option<Range<usize>> {
+    let word = &text[at..end];
+    let names = || {
+        let word = String::from_utf8_lossy(word).to_ascii_lowercase();
+        LINE_PARTS.iter().any(|part| word.contains(part))
+    };
+    let begins_a_line = || {
+        let before = text[..at].iter().rev().find(|byte| !b" \t".contains(byte));
+        before.is_none_or(|byte| *byte == b'\n')
+    };
+    let value = match text.get(end) {
+        Some(b':') if begins_a_line() && names() => {
+            let start = run(text, end + 1, |byte| byte == b' ' || byte == b'\t');
+            start..run(text, start, |byte| byte != b'\r' && byte != b'\n')
+        }
+        Some(b'>') if text[..at].ends_with(b"<") && names() => {
+            end + 1..run(text, end + 1, |byte| byte != b'<')
+        }
+        Some(b' ') if word.eq_ignore_ascii_case(b"bearer") => {
+            let value = end + 1..run(text, end + 1, |byte| !ends_value(byte) && byte != b',');
+            // A word of a sentence is shorter, or has no digit.
+            let is_one = value.len() >= 16 && text[value.clone()].iter().any(u8::is_ascii_digit);
+            return is_one.then_some(value);
+        }
+        Some(b' ') if word.eq_ignore_ascii_case(b"basic") => {
+            let value = end + 1..run(text, end + 1, |byte| !ends_value(byte) && byte != b',');
+            return encoded::is_user_and_password(&text[value.clone()]).then_some(value);
+        }
+        _ => return None,
+    };
+    (!value.is_empty() && &text[value.clone()] != REDACTED).then_some(value)
+}
+
 /// Whether there is a secret below the percent-encoding.
 fn hides_a_secret(word: &[u8], layer: usize) -> bool {
     match decode(word) {
@@ -75,7 +143,7 @@ fn hides_a_secret(word: &[u8], layer: usize) -> bool {
 }
 
 /// Where the run of bytes that `belong` ends.
-fn run(text: &[u8], from: usize, belong: impl Fn(u8) -> bool) -> usize {
+pub(super) fn run(text: &[u8], from: usize, belong: impl Fn(u8) -> bool) -> usize {
     text[from..].iter().position(|b| !belong(*b)).map_or(text.len(), |length| from + length)
 }
 
@@ -139,6 +207,14 @@ mod tests {
             ("postgres://u:p@h/db", "postgres://REDACTED@h/db"),
             ("api_key=1\nclient_secret=2", "api_key=REDACTED\nclient_secret=REDACTED"),
             ("?PASSWORD=a=b;c&d=e", "?PASSWORD=REDACTED&d=e"),
+            ("a: b\r\n X-Api-Key: abc d\r\nc: d", "a: b\r\n X-Api-Key: REDACTED\r\nc: d"),
+            ("<a><Password>p w</Password></a>", "<a><Password>REDACTED</Password></a>"),
+            ("sent Bearer abcdefghijklmno1, then", "sent Bearer REDACTED, then"),
+            ("with Basic dXNlcjpwYXNzd29yZA==", "with Basic REDACTED"),
+            // token=abcdefghijkl&x=1, and {"password":"hunter2"} for URLs
+            ("x=dG9rZW49YWJjZGVmZ2hpamtsJng9MQ==&y", "x=REDACTED&y"),
+            ("/a/eyJwYXNzd29yZCI6Imh1bnRlcjIifQ", "/a/REDACTED"),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "REDACTED"),
         ] {
             assert_eq!(redacted(text), without);
         }
@@ -159,6 +235,13 @@ mod tests {
             "https%3A%2F%2Fh%2F",
             "://",
             "the key: none",
+            "Basic information, Bearer of news",
+            "we said that the token: none",
+            "<token/>",
+            "the quick brown fox jumps/over/the/lazy/dog/again/and/again",
+            // Two hashes, and text without a secret in base64.
+            "55e8c53b9a9ccf9a83003c70ee2f5725183c628ff0be602b6ed0c09744345b93",
+            "SGVsbG8sIHRoaXMgaXMganVzdCBhIHRleHQu",
         ] {
             assert_eq!(redacted(text), text);
             assert!(matches!(redact(text.as_bytes()), Cow::Borrowed(_)));

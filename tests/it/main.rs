@@ -10,6 +10,7 @@
 //! | `durability` | what was acknowledged is on disk: kill -9, locked, damaged and foreign stores |
 //! | `disk` | a disk that gets full: recording stops before, reading and pruning go on |
 //! | `recall` | deliveries compared, replayed with a difference, exported, imported, pruned; `doctor` |
+//! | `secrecy` | planted secrets are in no export or report, and comparing one tells nothing |
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
 //! | `https` | handlers behind TLS: trusted or not, for another name, expired, or not TLS at all |
 //! | `authentication` | every contract's headers, secrets and verdicts; no credential on disk |
@@ -46,6 +47,7 @@ mod overload;
 mod recall;
 mod retries;
 mod scripts;
+mod secrecy;
 mod signals;
 mod tidy;
 mod verifiers;
