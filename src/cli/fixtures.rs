@@ -1,6 +1,6 @@
 //! `mbaas-dev fixtures`
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::PathBuf;
 
@@ -91,6 +91,19 @@ fn init(arguments: &InitArgs, session: &Session) -> anyhow::Result<Exit> {
         let path = folder.join(contract.as_str()).join(format!("{name}.json"));
         let cannot = |error: io::Error| Usage::new(format!("cannot write {}: {error}", path.display()), "");
         fs::create_dir_all(path.parent().unwrap_or(&folder)).map_err(cannot)?;
+        // The folder may have come with a project, and a link in it could lead anywhere.
+        for (place, is_right) in
+            [(path.parent().unwrap_or(&folder), Metadata::is_dir as fn(&_) -> _), (&path, Metadata::is_file)]
+        {
+            if fs::symlink_metadata(place).is_ok_and(|found| !is_right(&found)) {
+                let hint = "remove it, or give another folder";
+                return Err(Usage::new(
+                    format!("{} is a link or a special file; it is left alone", place.display()),
+                    hint,
+                )
+                .into());
+            }
+        }
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(!arguments.force).create(true).truncate(true);
         match options.open(&path) {

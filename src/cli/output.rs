@@ -101,8 +101,10 @@ impl Output {
     /// Bytes of data, as they are.
     pub fn write_data(&self, bytes: &[u8]) -> io::Result<()> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        streams.data.write_all(bytes)?;
-        streams.data.flush()
+        let written = streams.data.write_all(bytes).and_then(|()| streams.data.flush());
+        written.map_err(|error| {
+            io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))
+        })
     }
 
     /// A line for people, unless they want quiet.

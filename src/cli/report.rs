@@ -106,7 +106,10 @@ fn is_closed_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn meaning(error: &anyhow::Error) -> (Exit, String) {
-    error.chain().find_map(meaning_of_cause).unwrap_or((Exit::Failed, String::new()))
+    let (exit, hint) = error.chain().find_map(meaning_of_cause).unwrap_or((Exit::Failed, String::new()));
+    let system =
+        || error.chain().find_map(|cause| cause.downcast_ref()).map(hint_of_system).unwrap_or_default();
+    (exit, if hint.is_empty() { system().to_owned() } else { hint })
 }
 
 fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, String)> {
@@ -177,6 +180,22 @@ fn hint_to_bind(port: u16, error: io::ErrorKind) -> String {
         io::ErrorKind::PermissionDenied => {
             "ports below 1024 are for root; give another one with --port".to_owned()
         }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: leave --bind out, or give one that `ip addr` shows".to_owned()
+        }
         _ => String::new(),
+    }
+}
+
+/// What to do about trouble of the system that says itself too little.
+fn hint_of_system(error: &io::Error) -> &'static str {
+    /// Too many open files, of this process and of all: what Unix systems call `EMFILE` and `ENFILE`.
+    const NO_DESCRIPTORS: [Option<i32>; 2] = [Some(24), Some(23)];
+    match error.kind() {
+        io::ErrorKind::StorageFull => "make space where it goes",
+        _ if NO_DESCRIPTORS.contains(&error.raw_os_error()) => {
+            "`ulimit -n` says how many files may be open at a time: raise it, to 256 or more"
+        }
+        _ => "",
     }
 }

@@ -1,5 +1,6 @@
 //! Time and ids: the only source of either, real, or made up and seeded.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ use uuid::Uuid;
 pub struct Clock {
     fixed: Option<Arc<Mutex<Timestamp>>>,
     random: Arc<Mutex<StdRng>>,
+    /// The millisecond of the newest id that sorts by time.
+    newest: Arc<AtomicU64>,
 }
 
 /// A reading of the stopwatch.
@@ -31,18 +34,18 @@ impl Clock {
     /// When the operating system gives no random bytes, since no secret could be made then.
     pub fn real() -> Self {
         let random = StdRng::try_from_rng(&mut SysRng).expect("the operating system gives random bytes");
-        Self { fixed: None, random: Arc::new(Mutex::new(random)) }
+        Self { fixed: None, random: Arc::new(Mutex::new(random)), newest: Arc::default() }
     }
 
     /// A clock that shows `now` until somebody sleeps; ids and random numbers follow from `seed`.
     pub fn fixed(now: Timestamp, seed: u64) -> Self {
-        Self { fixed: Some(Arc::new(Mutex::new(now))), random: seeded(seed) }
+        Self { fixed: Some(Arc::new(Mutex::new(now))), random: seeded(seed), newest: Arc::default() }
     }
 
     /// The same time, with ids and random numbers that follow from `seed`: nothing secret may be made of them.
     #[must_use]
     pub fn reseeded(&self, seed: u64) -> Self {
-        Self { fixed: self.fixed.clone(), random: seeded(seed) }
+        Self { fixed: self.fixed.clone(), random: seeded(seed), newest: Arc::clone(&self.newest) }
     }
 
     /// The time of day.
@@ -93,9 +96,14 @@ impl Clock {
         uuid::Builder::from_random_bytes(self.random_bytes()).into_uuid()
     }
 
-    /// A UUID that sorts by time (version 7).
+    /// A UUID that sorts by time (version 7), behind every one before it, even when the time of day jumps back.
     pub fn sortable_uuid(&self) -> Uuid {
-        let millis = u64::try_from(self.now().as_millisecond()).unwrap_or_default();
+        let mut millis = u64::try_from(self.now().as_millisecond()).unwrap_or_default();
+        if self.fixed.is_none() {
+            let after = |newest: u64| Some(millis.max(newest + 1));
+            let newest = self.newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+            millis = millis.max(newest.unwrap_or_default() + 1);
+        }
         uuid::Builder::from_unix_timestamp_millis(millis, &self.random_bytes()).into_uuid()
     }
 }

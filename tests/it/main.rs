@@ -9,9 +9,12 @@
 //! | `misbehaving` | handlers that are down, slow, broken or hostile |
 //! | `durability` | what was acknowledged is on disk: kill -9, locked, damaged and foreign stores |
 //! | `disk` | a disk that gets full: recording stops before, reading and pruning go on |
+//! | `power` | power cuts at any moment, disks that fail, earlier formats, dying in the middle of taking them over |
 //! | `recall` | deliveries compared, replayed with a difference, exported, imported, pruned; `doctor` |
 //! | `secrecy` | planted secrets are in no export or report, and comparing one tells nothing |
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
+//! | `hostile_files` | fixtures, settings, names, links and JSON that may have come with a project |
+//! | `surroundings` | ports taken, folders not writable, closed streams, signals at any moment, clocks that jump |
 //! | `https` | handlers behind TLS: trusted or not, for another name, expired, or not TLS at all |
 //! | `authentication` | every contract's headers, secrets and verdicts; no credential on disk |
 //! | `catalogue` | every event of every contract: documented, canonical, as sent; what is not documented is told |
@@ -41,14 +44,17 @@ mod faults;
 mod fidelity;
 mod frameworks;
 mod handler;
+mod hostile_files;
 mod https;
 mod misbehaving;
 mod overload;
+mod power;
 mod recall;
 mod retries;
 mod scripts;
 mod secrecy;
 mod signals;
+mod surroundings;
 mod tidy;
 mod verifiers;
 mod watching;

@@ -136,11 +136,16 @@ impl Listening {
     }
 
     fn start_as_it_is(command: &mut Command) -> Self {
+        Self::try_start(command).expect("listen says that it is ready")
+    }
+
+    /// Starts what may fail to start; how it ended then.
+    pub fn try_start(command: &mut Command) -> Result<Self, std::process::Output> {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let ready = next_object(&mut stdout).expect("listen says that it is ready");
+        let Some(ready) = next_object(&mut stdout) else { return Err(child.wait_with_output().unwrap()) };
         assert_eq!(ready["type"], "ready", "{ready}");
-        Self { child, stdout, ready }
+        Ok(Self { child, stdout, ready })
     }
 
     /// The URL of the ingress.
