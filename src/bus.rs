@@ -70,6 +70,11 @@ impl Default for Bus {
 }
 
 impl Subscription {
+    /// Waits for the next update.
+    pub async fn recv(&mut self) -> Result<Update, RecvError> {
+        self.updates.recv().await
+    }
+
     /// Waits for the next update, on a thread that may block.
     pub fn blocking_recv(&mut self) -> Result<Update, RecvError> {
         self.updates.blocking_recv()

@@ -1,7 +1,7 @@
 //! `listen`: binds first, then runs until it is told to stop, then lets what is under way finish.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::artifacts::ArtifactServer;
+use super::inspect::Inspecting;
 use super::retention::{Keep, Retention};
 use super::state::{StateError, StateFolder};
 use crate::bus::{Bus, Subscription};
 use crate::contract::WireNames;
 use crate::forward::{self, Forward};
 use crate::model::{Clock, Trouble, Update};
+use crate::observers::inspector::{self, Through};
 use crate::pipeline::{self, Hold, Pipeline};
 use crate::serve::Listener;
 use crate::sources::ingress::{self, Ingress};
@@ -49,6 +51,17 @@ pub struct Settings {
     pub keep: Option<Keep>,
     /// How long the URLs of artifacts work, in seconds, whatever a fixture says of that.
     pub artifact_lifetime: Option<u32>,
+    /// The inspector; `None` starts none.
+    pub inspector: Option<InspectorSettings>,
+}
+
+/// How the inspector is started.
+#[derive(Clone, Copy, Debug)]
+pub struct InspectorSettings {
+    /// Its port; without one, the usual one or any that is free.
+    pub port: Option<u16>,
+    /// Whether it may send to targets that are not configured.
+    pub any_target: bool,
 }
 
 /// A `listen` that is bound and has its store open.
@@ -60,10 +73,12 @@ pub struct Listen {
     pipeline: Pipeline,
     store: Store,
     bus: Bus,
+    stop: CancellationToken,
     waiting: CancellationToken,
     deliveries: TaskTracker,
     connections: TaskTracker,
     retention: Option<Retention>,
+    inspecting: Option<Inspecting>,
 }
 
 /// Why `listen` cannot start.
@@ -86,13 +101,14 @@ pub enum ListenError {
 }
 
 impl Listen {
-    /// Opens the store and binds the port; nothing is accepted yet.
+    /// Opens the store and binds the ports; nothing is accepted yet. Cancelling `stop` ends it once it runs.
     pub async fn bind(
         settings: Settings,
         folder: &StateFolder,
         names: WireNames,
         clock: Clock,
         environment: fn(&str) -> Option<String>,
+        stop: CancellationToken,
     ) -> Result<Self, ListenError> {
         let address = settings.address;
         let listener =
@@ -107,13 +123,45 @@ impl Listen {
         let waiting = CancellationToken::new();
         let parts = pipeline::Parts {
             store: store.clone(),
-            forward,
+            forward: forward.clone(),
             bus: bus.clone(),
             hold: settings.hold.then(|| Hold::new(folder.path().to_owned())),
             tasks: deliveries.clone(),
             stop: waiting.clone(),
         };
         let pipeline = Pipeline::new(parts, &settings.pipeline);
+        let ingress = format!("http://{}", reachable(listener.address()));
+        let through = Through {
+            ingress: ingress.parse().expect("an address is a target"),
+            url: ingress,
+            token: settings.ingress.token.clone(),
+            keys: settings.ingress.keys.clone(),
+            targets: settings.routes.targets(),
+            artifacts: artifacts.artifacts(settings.artifact_lifetime),
+            artifact_server: Some(artifacts.url()),
+        };
+        let inspecting = match settings.inspector {
+            Some(InspectorSettings { port, any_target }) => {
+                let parts = inspector::Parts {
+                    folder: folder.path().to_owned(),
+                    clock: clock.clone(),
+                    names: names.clone(),
+                    environment,
+                    through: Box::new(move || Some(through.clone())),
+                    // The handler's own time limit is the one that counts.
+                    forward: Forward::new(forward::Settings::default(), clock.clone(), connections.clone()),
+                    pipeline: pipeline.clone(),
+                    keys: settings.ingress.keys.clone(),
+                    targets: Vec::new(),
+                    any_target,
+                    bus: Some(bus.clone()),
+                    tasks: connections.clone(),
+                    stop: stop.clone(),
+                };
+                Some(Inspecting::bind(port, parts).await?)
+            }
+            None => None,
+        };
         let router = Router::new(settings.routes, pipeline.clone());
         let watch = settings.fixtures.map(|folder| Watch {
             // A folder that is missing is waited for.
@@ -138,10 +186,12 @@ impl Listen {
             pipeline,
             store,
             bus,
+            stop,
             waiting,
             deliveries,
             connections,
             retention,
+            inspecting,
         })
     }
 
@@ -155,13 +205,19 @@ impl Listen {
         self.artifacts.url()
     }
 
+    /// The inspector, if there is one.
+    pub fn inspector(&self) -> Option<&Inspecting> {
+        self.inspecting.as_ref()
+    }
+
     /// Hears every update from now on; the channel closes when `run` has ended.
     pub fn subscribe(&self) -> Subscription {
         self.bus.subscribe()
     }
 
-    /// Serves until `stop` is cancelled, waits at most [`GRACE`] for what is under way, and closes the store.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Serves until it is told to stop, waits at most [`GRACE`] for what is under way, and closes the store.
+    pub async fn run(self) {
+        let stop = self.stop;
         self.pipeline.resume().await;
         if let Some(watch) = self.watch {
             let (bus, stop) = (self.bus.clone(), stop.clone());
@@ -175,6 +231,10 @@ impl Listen {
             self.connections.spawn(retention.run(stop.clone()));
         }
         self.connections.spawn(self.artifacts.run(stop.clone(), self.connections.clone()));
+        if let Some(inspecting) = self.inspecting {
+            let tasks = self.connections.clone();
+            self.connections.spawn(inspecting.run(stop.clone(), tasks));
+        }
         let ingress = self.ingress;
         let service = move |arrived| ingress.clone().receive(arrived);
         self.listener.serve(service, stop, self.connections.clone()).await;
@@ -191,6 +251,16 @@ impl Listen {
         // Tasks that were cut off hold handles yet.
         self.bus.close();
     }
+}
+
+/// An address that can be connected to: listening on every address includes this machine's own.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let local: IpAddr =
+            if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(local);
+    }
+    address
 }
 
 fn no_watch(error: &notify::Error) -> Trouble {

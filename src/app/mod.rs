@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod demo;
 pub mod doctor;
 pub mod endpoints;
+pub mod inspect;
 pub mod listen;
 pub mod private_file;
 pub mod retention;

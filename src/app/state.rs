@@ -81,11 +81,21 @@ impl Running {
     }
 }
 
-/// Keeps a `listen` known as running until dropped.
+/// Where an inspector is asked, and what scripts prove themselves with there.
+#[derive(Clone, Debug)]
+pub struct InspectorToken {
+    /// Its URL.
+    pub url: String,
+    /// Its token.
+    pub token: Secret,
+}
+
+/// Keeps a `listen` and an inspector known until dropped.
 #[derive(Debug)]
 pub struct Registration {
     folder: StateFolder,
-    file: File,
+    listen: Option<File>,
+    inspector: Option<InspectorToken>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -97,6 +107,9 @@ struct Secrets {
     contracts: BTreeMap<String, String>,
     /// What the running `listen` uses.
     listen: Option<ListenSecrets>,
+    /// The token of each running inspector, by its URL, for scripts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    inspectors: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -207,28 +220,40 @@ impl StateFolder {
             .map(|(running, secrets)| (running, secrets.keys(), Secret::new(secrets.token))))
     }
 
-    /// Makes a `listen` known; `None` when another one of this project is.
+    /// Makes a `listen` known, unless another one of this project is, and its inspector.
     pub fn register(
         &self,
         running: &Running,
         keys: &Keyring,
         token: &Secret,
-    ) -> Result<Option<Registration>, StateError> {
+        inspector: Option<InspectorToken>,
+    ) -> Result<Registration, StateError> {
         self.ensure()?;
         let path = self.0.join(LISTEN);
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
-        let mut file = open_own(&path, &options)?;
-        if !is_locked_soon(&file) {
-            return Ok(None);
+        let file = open_own(&path, &options)?;
+        let listen = is_locked_soon(&file).then_some(file);
+        // Both at once: each change waits for the disk.
+        self.change_secrets(|secrets| {
+            if listen.is_some() {
+                secrets.listen = Some(ListenSecrets::new(keys, token));
+            }
+            secrets.put_inspector(inspector.as_ref());
+        })?;
+        if let Some(mut file) = listen.as_ref() {
+            let text = serde_json::to_string(running).unwrap_or_default();
+            file.set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| file.write_all(text.as_bytes()))
+                .map_err(fault("write", &path))?;
         }
-        let listen = ListenSecrets::new(keys, token);
-        self.change_secrets(|secrets| secrets.listen = Some(listen))?;
-        let text = serde_json::to_string(running).unwrap_or_default();
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(text.as_bytes()))
-            .map_err(fault("write", &path))?;
-        Ok(Some(Registration { folder: self.clone(), file }))
+        Ok(Registration { folder: self.clone(), listen, inspector })
+    }
+
+    /// Makes an inspector known that is no part of a `listen`.
+    pub fn register_inspector(&self, inspector: InspectorToken) -> Result<Registration, StateError> {
+        self.change_secrets(|secrets| secrets.put_inspector(Some(&inspector)))?;
+        Ok(Registration { folder: self.clone(), listen: None, inspector: Some(inspector) })
     }
 
     fn read_secrets(&self) -> Result<Secrets, StateError> {
@@ -278,6 +303,12 @@ impl StateFolder {
     }
 }
 
+impl Secrets {
+    fn put_inspector(&mut self, inspector: Option<&InspectorToken>) {
+        self.inspectors.extend(inspector.map(|it| (it.url.clone(), it.token.expose().to_owned())));
+    }
+}
+
 impl ListenSecrets {
     fn new(keys: &Keyring, token: &Secret) -> Self {
         let text = |secret: &Secret| secret.expose().to_owned();
@@ -313,11 +344,31 @@ impl ListenSecrets {
     }
 }
 
+impl Registration {
+    /// Whether the `listen` is known; it is not when another one of the project is.
+    pub fn is_of_listen(&self) -> bool {
+        self.listen.is_some()
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
-        // A listen that ends leaves nothing behind; what cannot be cleaned is void anyway once the lock is gone.
-        drop(self.folder.change_secrets(|secrets| secrets.listen = None));
-        drop(self.file.set_len(0));
+        if self.listen.is_none() && self.inspector.is_none() {
+            return;
+        }
+        // What ends leaves nothing behind; what cannot be cleaned is void anyway once the lock is gone.
+        drop(self.folder.change_secrets(|secrets| {
+            if self.listen.is_some() {
+                secrets.listen = None;
+            }
+            if let Some(InspectorToken { url, token }) = &self.inspector {
+                // Another one may have taken its place meanwhile.
+                secrets.inspectors.retain(|known, its| known != url || !token.is(its.as_bytes()));
+            }
+        }));
+        if let Some(file) = &self.listen {
+            drop(file.set_len(0));
+        }
     }
 }
 

@@ -48,13 +48,14 @@ pub fn run(command: &ConfigCommand, session: &Session) -> anyhow::Result<Exit> {
             origin: key.origin.clone(),
         }));
     }
+    let width = settings.iter().map(|setting| setting.name.len()).max().unwrap_or_default();
     for Setting { name, value, origin } in settings {
         let line = if *json {
             json!({ "v": FORMAT_VERSION, "setting": name, "value": value, "origin": origin }).to_string()
         } else {
             let value = value.as_deref().map(|value| Printable::text(value).to_string());
             let paint = session.output.paint;
-            format!("{name:<12}  {:<32}  {}", value.as_deref().unwrap_or("-"), paint.faint(&origin))
+            format!("{name:<width$}  {:<32}  {}", value.as_deref().unwrap_or("-"), paint.faint(&origin))
         };
         session.output.data(&line)?;
     }

@@ -6,7 +6,6 @@ mod import;
 mod prune;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
 use super::report::Exit;
 use super::selection::{FilterArgs, find, selector};
@@ -102,9 +101,7 @@ fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
         let target = running.unwrap_or_else(|| Target::local("localhost", 4400));
         output.write_data(&request_text::curl(&target, &recorded.request))?;
     } else if arguments.json {
-        let mut object = exchange::whole(&recorded)?;
-        object["schema"] = drift(&recorded).as_ref().map_or(Value::Null, drift::object);
-        output.data(&object.to_string())?;
+        output.data(&exchange::shown(&recorded, None)?.to_string())?;
     } else {
         tell(&recorded, session)?;
     }

@@ -11,7 +11,8 @@ use super::listen::{Screen, greet, new_token};
 use super::report::{Exit, exit_of};
 use super::{Session, roads};
 use crate::app::demo::DemoHandler;
-use crate::app::listen::{Listen, Settings};
+use crate::app::inspect::Inspecting;
+use crate::app::listen::{InspectorSettings, Listen, Settings};
 use crate::app::secret::{ChosenSecret, SecretSource};
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
@@ -55,7 +56,7 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     let handler = DemoHandler::bind(secret.clone()).await?;
     let target = handler.target();
     tasks.spawn(handler.run(stop.clone(), tasks.clone()));
-    let listen = bind(&target, &keys, &token, &session).await?;
+    let listen = bind(&target, &keys, &token, arguments.stay, stop.clone(), &session).await?;
     let ingress = format!("http://{}", listen.address());
     let artifacts = listen.artifacts();
     let running = Running {
@@ -65,15 +66,20 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
         artifacts: Some(artifacts.clone()),
         artifact_lifetime: None,
     };
-    let registration = if arguments.stay { session.state.register(&running, &keys, &token)? } else { None };
+    let inspector = listen.inspector();
+    let registration = arguments
+        .stay
+        .then(|| session.state.register(&running, &keys, &token, inspector.map(Inspecting::token)))
+        .transpose()?;
+    let (url, entrance) = (inspector.map(Inspecting::url), inspector.map(Inspecting::entrance));
     let screen = Screen::new(&session, arguments.json, Goal::default(), stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
-    tasks.spawn(listen.run(stop.clone()));
+    tasks.spawn(listen.run());
     if arguments.json {
-        session.output.data(&json_lines::ready(&ingress, None, None, &artifacts))?;
+        session.output.data(&json_lines::ready(Some(&ingress), url.as_deref(), None, Some(&artifacts)))?;
     } else {
         let routes = Routes { default: Some(target), ..Routes::default() };
-        greet(&session.output, &ingress, &routes, &chosen);
+        greet(&session.output, &ingress, entrance.as_deref(), &routes, &chosen);
         session.output.talk("  handler     built in: it verifies every signature\n");
     }
     let ended = tokio::select! {
@@ -103,7 +109,14 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
 }
 
 /// A `listen` on any free port, so that the demo works beside whatever else runs.
-async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session) -> anyhow::Result<Listen> {
+async fn bind(
+    target: &Target,
+    keys: &Keyring,
+    token: &Secret,
+    stays: bool,
+    stop: CancellationToken,
+    session: &Session,
+) -> anyhow::Result<Listen> {
     let settings = Settings {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         routes: Routes { default: Some(target.clone()), ..Routes::default() },
@@ -123,9 +136,11 @@ async fn bind(target: &Target, keys: &Keyring, token: &Secret, session: &Session
         room: Room::ALL,
         keep: None,
         artifact_lifetime: None,
+        inspector: stays.then_some(InspectorSettings { port: None, any_target: false }),
     };
     let names = Catalogue::embedded().wire_names();
-    Ok(Listen::bind(settings, &session.state, names, session.clock.clone(), session.environment).await?)
+    let clock = session.clock.clone();
+    Ok(Listen::bind(settings, &session.state, names, clock, session.environment, stop).await?)
 }
 
 /// Sends every event of the preview contract, in one run, so that their ids agree.

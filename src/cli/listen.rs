@@ -1,6 +1,6 @@
 //! `mbaas-dev listen`
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +11,13 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::{SecretArgs, TimeLimit, bytes, header, keep, size, size_or_zero};
+use super::inspector::{self, InspectorArgs};
 use super::output::{Output, Volume};
 use super::report::Exit;
 use super::{Session, roads};
 use crate::app::endpoints::Endpoint;
-use crate::app::listen::{Listen, Settings};
+use crate::app::inspect::Inspecting;
+use crate::app::listen::{Listen, Settings, reachable};
 use crate::app::retention::Keep;
 use crate::app::secret::ChosenSecret;
 use crate::app::shutdown::{Reason, Signals};
@@ -111,6 +113,8 @@ pub struct ListenArgs {
     /// End after so many deliveries: 0 when all were acknowledged, else 3
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "For scripts")]
     exit_after: Option<u64>,
+    #[command(flatten)]
+    inspector: InspectorArgs,
     /// Print one JSON object a line: `ready` first, `summary` last
     #[arg(long, help_heading = "For scripts")]
     json: bool,
@@ -148,15 +152,16 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let mut signals = Signals::new()?;
     let secret = arguments.secret.choose(&session)?;
     let token = new_token(&session.clock);
-    let (json, within) = (arguments.json, arguments.within);
+    let (json, within, open) = (arguments.json, arguments.within, arguments.inspector.open());
     let goal = Goal::new(arguments.expect.clone(), arguments.exit_after);
     let endpoints = session.endpoints()?;
     let settings = settings(arguments, &session.folder, &endpoints, &secret.keys, &token);
     let routes = settings.routes.clone();
     let names = Catalogue::embedded().wire_names();
     let artifact_lifetime = settings.artifact_lifetime;
+    let (stop, clock) = (CancellationToken::new(), session.clock.clone());
     let listen =
-        Listen::bind(settings, &session.state, names, session.clock.clone(), session.environment).await?;
+        Listen::bind(settings, &session.state, names, clock, session.environment, stop.clone()).await?;
     let ingress = format!("http://{}", reachable(listen.address()));
     let running = Running {
         pid: std::process::id(),
@@ -165,23 +170,30 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         artifacts: Some(listen.artifacts()),
         artifact_lifetime,
     };
-    let registration = session.state.register(&running, &secret.keys, &token)?;
-    let stop = CancellationToken::new();
+    let inspector = listen.inspector();
+    let registration =
+        session.state.register(&running, &secret.keys, &token, inspector.map(Inspecting::token))?;
     let screen = Screen::new(&session, json, goal, stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     if json {
-        session.output.data(&json_lines::ready(&ingress, None, None, &listen.artifacts()))?;
+        session.output.data(&json_lines::ready(
+            Some(&ingress),
+            inspector.map(Inspecting::url).as_deref(),
+            None,
+            Some(&listen.artifacts()),
+        ))?;
     } else {
-        greet(&session.output, &ingress, &routes, &secret);
-        session.output.talk(&match registration {
-            Some(_) => format!(
-                "  try         {}\n",
-                session.output.talk_paint.strong("mbaas-dev trigger meeting.completed")
-            ),
-            None => {
-                "  note        another listen of this project runs: `trigger` goes to that one\n".to_owned()
-            }
+        let entrance = inspector.map(Inspecting::entrance);
+        greet(&session.output, &ingress, entrance.as_deref(), &routes, &secret);
+        session.output.talk(&if registration.is_of_listen() {
+            let command = session.output.talk_paint.strong("mbaas-dev trigger meeting.completed");
+            format!("  try         {command}\n")
+        } else {
+            "  note        another listen of this project runs: `trigger` goes to that one\n".to_owned()
         });
+    }
+    if let Some(inspecting) = inspector.filter(|_| open) {
+        inspector::open(inspecting, &session);
     }
     let end = run_to_end(listen, stop, &mut signals, within).await;
     drop(registration);
@@ -224,7 +236,7 @@ async fn run_to_end(
     signals: &mut Signals,
     within: Option<Duration>,
 ) -> End {
-    let running = listen.run(stop.clone());
+    let running = listen.run();
     tokio::pin!(running);
     let too_late = async {
         match within {
@@ -271,6 +283,7 @@ fn settings(
         room: Room { least_free: arguments.min_free, most: arguments.max_disk, ballast: true },
         keep: arguments.keep,
         artifact_lifetime: arguments.artifact_ttl.map(seconds),
+        inspector: arguments.inspector.settings(),
     }
 }
 
@@ -299,23 +312,19 @@ fn routes(
     }
 }
 
-/// An address that can be connected to: listening on every address includes this machine's own.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        let local: IpAddr =
-            if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-        address.set_ip(local);
-    }
-    address
-}
-
 /// What our own commands prove themselves with to this `listen`.
 pub fn new_token(clock: &Clock) -> Secret {
     Secret::new(hex::encode(clock.random_bytes::<32>()))
 }
 
 /// Says where it listens, where it forwards and where the secret came from.
-pub fn greet(output: &Output, ingress: &str, routes: &Routes, secret: &ChosenSecret) {
+pub fn greet(
+    output: &Output,
+    ingress: &str,
+    inspector: Option<&str>,
+    routes: &Routes,
+    secret: &ChosenSecret,
+) {
     let paint = output.talk_paint;
     output.talk(&format!("{} {}", paint.strong("mbaas-dev listen"), env!("CARGO_PKG_VERSION")));
     output.talk(&format!("  listening   {}", paint.good(ingress)));
@@ -331,6 +340,9 @@ pub fn greet(output: &Output, ingress: &str, routes: &Routes, secret: &ChosenSec
             output.talk("  forwarding  nowhere: deliveries are recorded only (--forward localhost:3000)");
         }
         None => {}
+    }
+    if let Some(entrance) = inspector {
+        output.talk(&format!("  inspector   {}", paint.good(entrance)));
     }
     output.talk(&format!("  secret      from {} (`mbaas-dev secret show` prints it)", secret.source));
     for (contract, key) in secret.keys.by_contract() {

@@ -10,6 +10,7 @@ mod env_file;
 mod events;
 mod expectation;
 mod fixtures;
+mod inspector;
 mod listen;
 mod output;
 mod persisting;
@@ -92,6 +93,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     #[command(subcommand)]
     Secret(secret::SecretCommand),
+    Inspector(inspector::InspectArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
     #[command(subcommand)]
@@ -237,6 +239,7 @@ fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
         Command::Sign(arguments) => sign::run(&arguments, session),
         Command::Verify(arguments) => verify::run(&arguments, session),
         Command::Secret(command) => secret::run(&command, &session),
+        Command::Inspector(arguments) => inspector::run(&arguments, &session),
         Command::Demo(arguments) => demo::run(&arguments, session),
         Command::Doctor(arguments) => doctor::run(&arguments, &session),
         Command::Config(command) => config::run(&command, &session),

@@ -7,7 +7,7 @@ use clap::Args;
 use super::arguments::since;
 use super::report::Usage;
 use crate::app::state::StateFolder;
-use crate::model::{Clock, Contract, DeliveryId, Origin, duration};
+use crate::model::{Clock, Contract, Origin, duration};
 use crate::store::{Query, Reader, Recorded, Selector, StoreError};
 
 /// How many deliveries are looked at a time.
@@ -77,10 +77,7 @@ fn origin(text: &str) -> Result<Origin, String> {
 
 /// Reads an id, a number or `#` and a number.
 pub fn selector(text: &str) -> Result<Selector, String> {
-    if let Ok(number) = text.strip_prefix('#').unwrap_or(text).parse::<i64>() {
-        return Ok(Selector::Number(number));
-    }
-    text.parse::<DeliveryId>().map(Selector::Id).map_err(|error| format!("{error}, and not a number either"))
+    text.parse()
 }
 
 /// The delivery that is meant; it is an error when there is none.

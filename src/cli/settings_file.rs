@@ -36,6 +36,9 @@ const SECRETS: &str = "secrets";
 /// Options that say where deliveries go: a file that came with a repository may not send them to another host.
 const TARGET_OPTIONS: [&str; 3] = ["forward", "route", "to"];
 
+/// The option that says that they may go anywhere.
+const ANY_TARGET: &str = "allow-any-target";
+
 /// A file of settings.
 #[derive(Clone, Debug)]
 pub struct SettingsFile {
@@ -180,6 +183,12 @@ impl SettingsFile {
                 "",
             )
         })?;
+        if self.is_of_project && key == ANY_TARGET {
+            return Err(Usage::new(
+                format!("{}: `{key}` would let the inspector send to any host", self.path.display()),
+                "a file that comes with a project may not do that: give it on the command line",
+            ));
+        }
         if self.is_of_project && TARGET_OPTIONS.contains(&key) {
             values.iter().try_for_each(|value| self.check_target(key, value))?;
         }

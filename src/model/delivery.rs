@@ -54,6 +54,9 @@ macro_rules! named {
         pub enum $type { $($(#[$variant_doc])* $variant,)+ }
 
         impl $type {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
             /// The name used in JSON, on the command line and in the store.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }

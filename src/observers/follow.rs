@@ -157,7 +157,7 @@ impl Heard {
 }
 
 /// The updates that a recorded delivery gave rise to.
-fn updates_of(delivery: Delivery) -> Vec<Update> {
+pub fn updates_of(delivery: Delivery) -> Vec<Update> {
     let delivery = Arc::new(delivery);
     let received = Update::Received(Arc::clone(&delivery));
     let then = match delivery.not_forwarded {

@@ -7,7 +7,12 @@ use super::firings::Since;
 use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Then, Update, millis};
 
 /// The line that comes first: where to send to, and where the files of meetings are.
-pub fn ready(ingress: &str, inspector: Option<&str>, public: Option<&str>, artifacts: &str) -> String {
+pub fn ready(
+    ingress: Option<&str>,
+    inspector: Option<&str>,
+    public: Option<&str>,
+    artifacts: Option<&str>,
+) -> String {
     json!({
         "v": FORMAT_VERSION, "type": "ready",
         "ingress": ingress, "inspector": inspector, "public": public, "artifacts": artifacts,

@@ -8,6 +8,7 @@ pub mod exchange;
 pub mod firings;
 pub mod follow;
 pub mod goal;
+pub mod inspector;
 pub mod json_lines;
 pub mod paint;
 pub mod request_text;

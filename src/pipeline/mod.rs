@@ -112,6 +112,11 @@ impl Pipeline {
         }
     }
 
+    /// Whether the target was not there when it was last looked at.
+    pub fn is_down(&self, target: &Target) -> bool {
+        self.presence.is_down(target)
+    }
+
     /// Records a delivery and hands it to `target`.
     ///
     /// The two overlap, but this returns only when the delivery is on disk: whoever acknowledges it to the sender

@@ -195,7 +195,7 @@ async fn serve_connection<S, F>(
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let has_asked = || has_asked.load(Ordering::Relaxed);
     let (begun, mut is_ending) = (tokio::time::Instant::now(), false);

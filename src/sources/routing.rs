@@ -18,6 +18,18 @@ pub struct Routes {
 }
 
 impl Routes {
+    /// Every target, each once.
+    pub fn targets(&self) -> Vec<Target> {
+        let mut targets: Vec<Target> = Vec::new();
+        let special = self.special.iter().filter_map(|(_, target)| target.as_ref());
+        for target in special.chain(&self.default) {
+            if !targets.contains(target) {
+                targets.push(target.clone());
+            }
+        }
+        targets
+    }
+
     /// The target of a delivery, or why it has none.
     pub fn target(&self, event_type: Option<&EventType>) -> Result<&Target, NotForwarded> {
         if !self.filter.matches(event_type) {

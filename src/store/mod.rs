@@ -19,6 +19,7 @@ mod page;
 mod prune;
 mod query;
 mod reader;
+mod remove;
 mod room;
 mod row;
 mod schema;
@@ -38,8 +39,9 @@ pub use error::StoreError;
 pub use health::{Health, examine};
 pub use import::{Imported, Importer};
 pub use prune::{Limits, Pruned, Pruner};
-pub use query::{Query, Recorded, Selector};
+pub use query::{Came, Query, Recorded, Selector};
 pub use reader::Reader;
+pub use remove::remove;
 pub use room::Room;
 pub use writer::Waiting;
 

@@ -14,6 +14,14 @@ use super::select::{self, Road};
 use super::{Query, row, texts};
 use crate::model::Delivery;
 
+/// What was found on a road.
+struct Page {
+    /// How many of those that fit are still to be passed over.
+    to_pass: usize,
+    limit: usize,
+    found: Vec<Delivery>,
+}
+
 /// Collects what fits.
 struct Collector<'c> {
     search: Option<Search<'c>>,
@@ -49,14 +57,14 @@ pub(super) fn page(
         (Some(numbers), Some(trigrams)) => Candidates::new(connection, query, numbers, trigrams)?,
         _ => None,
     };
-    let (mut by_list, mut by_text) = (Vec::new(), Vec::new());
-    while by_list.len() < query.limit && by_text.len() < query.limit {
-        let Some(row) = listed.next()? else { return Ok(by_list) };
-        by_list.extend(collector.look(row)?);
+    let (mut by_list, mut by_text) = (Page::of(query), Page::of(query));
+    while !by_list.is_full() && !by_text.is_full() {
+        let Some(row) = listed.next()? else { return Ok(by_list.found) };
+        collector.look(row, &mut by_list)?;
         if let Some(road) = &mut candidates {
             match road.step(&mut collector, &mut by_text) {
                 Ok(true) => {}
-                Ok(false) => return Ok(by_text),
+                Ok(false) => return Ok(by_text.found),
                 // It is the index, mostly; the other road does without it.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
                     candidates = None;
@@ -65,7 +73,19 @@ pub(super) fn page(
             }
         }
     }
-    Ok(if by_list.len() < query.limit { by_text } else { by_list })
+    Ok(if by_list.is_full() { by_list.found } else { by_text.found })
+}
+
+impl Page {
+    fn of(query: &Query) -> Self {
+        // Without a text, the statement passes over what comes first.
+        let to_pass = if query.search.is_some() { query.offset } else { 0 };
+        Self { to_pass, limit: query.limit, found: Vec::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() >= self.limit
+    }
 }
 
 impl<'c> Collector<'c> {
@@ -75,16 +95,21 @@ impl<'c> Collector<'c> {
         Ok(Self { search, attempts, bodies })
     }
 
-    /// The delivery of a row, when it has the text.
-    fn look(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<Delivery>> {
+    /// Puts the delivery of a row on the page, when it has the text.
+    fn look(&mut self, row: &Row<'_>, page: &mut Page) -> rusqlite::Result<()> {
         if let Some(search) = &mut self.search
             && !search.finds(row)?
         {
-            return Ok(None);
+            return Ok(());
+        }
+        if page.to_pass > 0 {
+            page.to_pass -= 1;
+            return Ok(());
         }
         let mut delivery = row::delivery(row)?;
         delivery.attempts = row::attempts(&mut self.attempts, delivery.number, self.bodies)?;
-        Ok(Some(delivery))
+        page.found.push(delivery);
+        Ok(())
     }
 }
 
@@ -102,12 +127,12 @@ impl<'s> Candidates<'s> {
     }
 
     /// Looks at the next candidate; whether there was one.
-    fn step(&mut self, collector: &mut Collector<'_>, page: &mut Vec<Delivery>) -> rusqlite::Result<bool> {
+    fn step(&mut self, collector: &mut Collector<'_>, page: &mut Page) -> rusqlite::Result<bool> {
         let Some(candidate) = self.numbers.next()? else { return Ok(false) };
         self.values[0] = Value::Integer(candidate.get(0)?);
         let mut rows = self.single.query(params_from_iter(&self.values))?;
         if let Some(row) = rows.next()? {
-            page.extend(collector.look(row)?);
+            collector.look(row, page)?;
         }
         Ok(true)
     }

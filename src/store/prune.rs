@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Params, Statement, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::bodies::{Folder, IS_LARGE, Place};
+use super::remove::{Removal, places};
 use super::{StoreError, bodies, file, room};
 use crate::model::Clock;
 
@@ -234,20 +235,11 @@ impl Pruner {
         let (mut taken, before) = (0, free(&transaction)?);
         let (mut bodies, mut bodies_freed) = (Vec::new(), 0);
         {
-            let mut large = transaction.prepare_cached(&format!(
-                "SELECT body FROM deliveries WHERE number = ?1 AND {IS_LARGE}
-                 UNION ALL SELECT body FROM attempts WHERE delivery = ?1 AND {IS_LARGE}"
-            ))?;
-            let mut attempts = transaction.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?;
-            let mut delivery = transaction.prepare_cached("DELETE FROM deliveries WHERE number = ?1")?;
-            let mut text = transaction.prepare_cached("DELETE FROM texts WHERE rowid = ?1")?;
+            let mut removal = Removal::prepare(&transaction)?;
             for number in victims {
-                let places = places(&mut large, [number])?;
+                let places = removal.take_out(number)?;
                 bodies_freed += places.iter().map(Place::space).sum::<u64>();
                 bodies.extend(places);
-                attempts.execute([number])?;
-                delivery.execute([number])?;
-                text.execute([number])?;
                 taken += 1;
                 let freed = (free(&transaction)? - before) * page_size + bodies_freed;
                 if freed >= largest.min(spare) || stopwatch.elapsed() >= longest {
@@ -341,12 +333,6 @@ fn places_in(connection: &Connection, segment: u64) -> rusqlite::Result<Vec<Plac
          UNION ALL SELECT body FROM attempts INDEXED BY attempts_large WHERE {is_in}"
     );
     places(&mut connection.prepare(&text)?, bodies::range_of(segment))
-}
-
-/// The places that a statement gives; what is none cannot be read, and points at nothing.
-fn places(statement: &mut Statement<'_>, values: impl Params) -> rusqlite::Result<Vec<Place>> {
-    let place = |row: &rusqlite::Row<'_>| Ok(Place::of(row.get_ref(0)?).ok().flatten());
-    statement.query_map(values, place)?.filter_map(Result::transpose).collect()
 }
 
 fn count(row: &rusqlite::Row<'_>) -> rusqlite::Result<u64> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::bodies::Folder;
 use super::{Query, Recorded, Selector, StoreError, bodies, file, insert, page, room, row, schema, select};
@@ -48,6 +48,18 @@ impl Reader {
         let list = || self.at_one_moment(|| page::page(&self.connection, &self.bodies, query));
         // A body may be pruned while its row is still in sight; now it is not any more.
         list().or_else(|error| if matches!(error, StoreError::Lost { .. }) { list() } else { Err(error) })
+    }
+
+    /// How many deliveries fit, its limit and its text left out of account.
+    pub fn count(&self, query: &Query) -> Result<u64, StoreError> {
+        self.at_one_moment(|| match select::count(&self.connection, query)? {
+            Some(select) => {
+                let mut statement = self.connection.prepare_cached(&select.text)?;
+                let count: i64 = statement.query_row(params_from_iter(&select.values), |row| row.get(0))?;
+                Ok(u64::try_from(count).unwrap_or_default())
+            }
+            None => Ok(0),
+        })
     }
 
     /// A delivery with everything that was kept of it; `None` when there is none like that.

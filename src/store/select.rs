@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::{Query, bodies};
+use super::{Came, Query, bodies};
 
 /// The columns of a delivery, for [`row::delivery`](super::row::delivery), but for `number` and `body_bytes`.
 const DELIVERY: &str = "d.id AS id, d.received_at AS received_at, d.origin AS origin,
@@ -57,9 +57,34 @@ enum Events {
 }
 
 /// The SELECT for `query` on a road, newest first and without its limit; `None` when nothing can be found. When there is
-/// text to search for, it has the columns `headers` and `body` as well and leaves the searching to its reader.
+/// text to search for, it has the columns `headers` and `body` as well and leaves the searching to its reader, and the
+/// passing over of what comes first too.
 pub(super) fn select(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result<Option<Select>> {
-    let is_of_failures = query.failed || query.unresolved;
+    let Some((mut select, key, parts)) = parts(connection, query, road)? else { return Ok(None) };
+    let bodies = if query.search.is_some() { ", d.headers AS headers, d.body AS body" } else { "" };
+    let columns = delivery_columns();
+    let parts = parts.into_iter().map(|part| format!("SELECT {key} AS number, {columns}{bodies} {part}"));
+    select.text = parts.collect::<Vec<_>>().join(" UNION ALL ") + " ORDER BY number DESC";
+    if road == Road::List && query.offset > 0 && query.search.is_none() {
+        // Rows are passed over without their columns being read.
+        select.text += &format!(" LIMIT -1 OFFSET {}", query.offset);
+    }
+    Ok(Some(select))
+}
+
+/// The SELECT that counts what fits `query`, its limit and its text left out of account.
+pub(super) fn count(connection: &Connection, query: &Query) -> rusqlite::Result<Option<Select>> {
+    let Some((mut select, _, parts)) = parts(connection, query, Road::List)? else { return Ok(None) };
+    let parts = parts.into_iter().map(|part| format!("SELECT count(*) AS fits {part}"));
+    select.text = format!("SELECT sum(fits) FROM ({})", parts.collect::<Vec<_>>().join(" UNION ALL "));
+    Ok(Some(select))
+}
+
+/// The values of a query, the column it is ordered by, and for each of its event types FROM and WHERE.
+type Parts = (Select, &'static str, Vec<String>);
+
+fn parts(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result<Option<Parts>> {
+    let is_of_failures = is_of_failures(query);
     let events = match &query.event {
         None => Events::Any,
         Some(pattern) if is_all(pattern) => Events::Any,
@@ -100,13 +125,13 @@ pub(super) fn select(connection: &Connection, query: &Query, road: Road) -> rusq
     if parts.is_empty() {
         return Ok(None);
     }
-    let bodies = if query.search.is_some() { ", d.headers AS headers, d.body AS body" } else { "" };
-    let columns = delivery_columns();
-    let parts = parts.into_iter().map(|conditions| {
-        format!("SELECT {key} AS number, {columns}{bodies} FROM {table} WHERE {}", conditions.join(" AND "))
-    });
-    select.text = parts.collect::<Vec<_>>().join(" UNION ALL ") + " ORDER BY number DESC";
-    Ok(Some(select))
+    let part = |conditions: Vec<String>| format!("FROM {table} WHERE {}", conditions.join(" AND "));
+    Ok(Some((select, key, parts.into_iter().map(part).collect())))
+}
+
+/// Whether the list walks the index of what was not acknowledged.
+fn is_of_failures(query: &Query) -> bool {
+    query.failed || query.unresolved || query.came.is_some_and(Came::is_failure)
 }
 
 impl Select {
@@ -118,7 +143,7 @@ impl Select {
 
     /// Adds all conditions but that on the event type; `key` is the column that the list is ordered by.
     fn conditions(&mut self, query: &Query, road: Road, key: &str, conditions: &mut Vec<String>) {
-        if query.failed || query.unresolved {
+        if is_of_failures(query) {
             conditions.push("NOT a.acknowledged".to_owned());
             conditions.push(
                 "NOT EXISTS (SELECT 1 FROM attempts AS later
@@ -133,6 +158,7 @@ impl Select {
                     .to_owned(),
             );
         }
+        conditions.extend(query.came.and_then(|came| self.came(came)));
         if let Some(before) = query.before {
             conditions.push(format!("{key} < {}", self.bind(before)));
         }
@@ -153,11 +179,35 @@ impl Select {
                 ));
             }
         }
+        if let Some(until) = query.until {
+            conditions.push(format!("d.received_at < {}", self.bind(until.as_microsecond())));
+        }
+        if let Some(verdict) = query.signature {
+            conditions.push(format!("d.signature = {}", self.bind(verdict.as_str().to_owned())));
+        }
         if let Some(contract) = query.contract {
             conditions.push(format!("d.contract = {}", self.bind(contract.as_str().to_owned())));
         }
         if let Some(origin) = query.origin {
             conditions.push(format!("d.origin = {}", self.bind(origin.as_str().to_owned())));
+        }
+    }
+}
+
+impl Select {
+    /// The condition on the last attempt; none where the walk is along those already.
+    fn came(&mut self, came: Came) -> Option<String> {
+        let last = "(SELECT last.acknowledged FROM attempts AS last
+            WHERE last.delivery = d.number ORDER BY last.number DESC LIMIT 1)";
+        match came {
+            Came::Failed => None,
+            Came::Unanswered => Some("a.status IS NULL".to_owned()),
+            Came::Acknowledged | Came::Status(2) => Some(last.to_owned()),
+            Came::Status(class) => {
+                let lowest = self.bind(i64::from(class) * 100);
+                Some(format!("a.status BETWEEN {lowest} AND {lowest} + 99"))
+            }
+            Came::Nothing => Some("NOT EXISTS (SELECT 1 FROM attempts WHERE delivery = d.number)".to_owned()),
         }
     }
 }
@@ -241,7 +291,7 @@ mod tests {
             assert!(list.contains(way), "{query:?}\n{list}");
             assert!(!list.contains("TEMP B-TREE"), "{query:?}\n{list}");
             let single = plan(&query, Road::Single);
-            let key = if query.failed || query.unresolved { "(delivery=?" } else { "(rowid=?)" };
+            let key = if is_of_failures(&query) { "(delivery=?" } else { "(rowid=?)" };
             assert!(single.contains(key) && !single.contains("received_at"), "{query:?}\n{single}");
             assert!(!single.contains("TEMP B-TREE"), "{query:?}\n{single}");
         }

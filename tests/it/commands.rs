@@ -77,6 +77,7 @@ fn assert_whole(name: &str, text: &str) {
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[UUID]"),
         (r#"(X-MeetingBaas-Signature)(: |",")[0-9a-f]{64}"#, "$1$2[SIGNATURE]"),
         (r"whsec_[A-Za-z0-9+/]{43}=", "whsec_[SECRET]"),
+        (r"\?token=[A-Za-z0-9_-]{32}", "?token=[TOKEN]"),
         // How much is said in an hour.
         (r"\b4\d\d\.\d KB", "[LONG]"),
         (r#""body_bytes":4\d{5}\b"#, r#""body_bytes":[LONG]"#),

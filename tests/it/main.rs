@@ -23,6 +23,7 @@
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
 //! | `faults` | what goes wrong on purpose on the way: duplicates, loss, disorder, damage, slowness, resets |
+//! | `inspector` | the inspector: its REST and WebSocket, who is let in and who is not |
 //! | `retries` | each sender's own retries: delays, ids, signatures, ends |
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
@@ -46,6 +47,7 @@ mod frameworks;
 mod handler;
 mod hostile_files;
 mod https;
+mod inspector;
 mod misbehaving;
 mod overload;
 mod power;

@@ -95,6 +95,7 @@ fn people_see_the_sums_last_as_well() {
     assert_eq!(output.status.code(), Some(130));
     let filters = [
         (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
+        (r"token=\S+", "token=[TOKEN]"),
         (r"\d\d:\d\d:\d\d\.\d{3}", "[TIME]"),
         (r" *\d+\.\d+ (ms|s)\b", " [DURATION]"),
     ];
@@ -104,6 +105,7 @@ fn people_see_the_sums_last_as_well() {
         mbaas-dev listen 0.1.0
           listening   http://127.0.0.1:[PORT]
           forwarding  http://127.0.0.1:[PORT]/
+          inspector   http://127.0.0.1:[PORT]/?token=[TOKEN]
           secret      from this project (generated) (`mbaas-dev secret show` prints it)
           try         mbaas-dev trigger meeting.completed
 
@@ -263,11 +265,13 @@ fn a_second_listen_of_a_project_works_and_says_that_trigger_goes_to_the_first() 
     let (child, _stderr, said) =
         listen_for_people(&world, &["--port", "0", "--forward", &second_handler.target()]);
     let second = address_in(&said);
-    insta::with_settings!({ filters => [(r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]")] }, {
+    let filters = [(r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"), (r"token=\S+", "token=[TOKEN]")];
+    insta::with_settings!({ filters => filters }, {
         insta::assert_snapshot!(said, @r"
         mbaas-dev listen 0.1.0
           listening   http://127.0.0.1:[PORT]
           forwarding  http://127.0.0.1:[PORT]/
+          inspector   http://127.0.0.1:[PORT]/?token=[TOKEN]
           secret      from this project (generated) (`mbaas-dev secret show` prints it)
           note        another listen of this project runs: `trigger` goes to that one
         ");

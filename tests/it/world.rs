@@ -74,7 +74,8 @@ impl World {
             .current_dir(self.folder())
             .env_clear()
             .env("HOME", self.folder())
-            .env("TZ", "UTC");
+            .env("TZ", "UTC")
+            .env("MBAAS_DEV_INSPECTOR_PORT", "0");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -82,6 +83,11 @@ impl World {
     /// Runs the real program to its end.
     pub fn run_process(&self, arguments: &[&str]) -> std::process::Output {
         self.command(arguments).output().unwrap()
+    }
+
+    /// Starts the real program with arguments that make it say `ready`, and waits for that.
+    pub fn start(&self, arguments: &[&str]) -> Listening {
+        Listening::start(&mut self.command(arguments))
     }
 
     /// Starts the real `listen --json --port 0` with more arguments, and waits until it is ready.

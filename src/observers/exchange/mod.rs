@@ -5,9 +5,12 @@ mod read;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 pub use self::read::read;
+use super::advice::advice;
+use super::drift::{self, drift};
 use crate::contract::redact;
 use crate::model::{Headers, Outcome};
 use crate::store::Recorded;
@@ -34,6 +37,48 @@ pub fn whole(recorded: &Recorded) -> serde_json::Result<Value> {
         }
     }
     Ok(object)
+}
+
+/// The delivery's object for whoever looks at it: everything, where its body is not as documented, and what to do where it
+/// was not acknowledged. A body over `most` bytes is left out, and `body_omitted` says so.
+pub fn shown(recorded: &Recorded, most: Option<usize>) -> serde_json::Result<Value> {
+    let most = most.unwrap_or(usize::MAX);
+    let mut short = recorded.clone();
+    let omitted = leave_out(&mut short.request.body, most);
+    let mut answers = Vec::new();
+    for attempt in &mut short.delivery.attempts {
+        answers.push(match &mut attempt.outcome {
+            Outcome::Answered(answer) => leave_out(&mut answer.body, most),
+            Outcome::Failed(_) => false,
+        });
+    }
+    let mut object = whole(&short)?;
+    mark(&mut object, omitted);
+    for (attempt, omitted) in object["attempts"].as_array_mut().into_iter().flatten().zip(answers) {
+        mark(attempt, omitted);
+    }
+    object["schema"] = drift(recorded).as_ref().map_or(Value::Null, drift::object);
+    if let Some(hint) = advice(&recorded.delivery) {
+        object["hint"] = hint.into();
+    }
+    Ok(object)
+}
+
+/// Empties a body that is longer; whether it was.
+fn leave_out(body: &mut Bytes, most: usize) -> bool {
+    let is_longer = body.len() > most;
+    if is_longer {
+        body.clear();
+    }
+    is_longer
+}
+
+/// Says that a body was left out.
+fn mark(object: &mut Value, omitted: bool) {
+    if let Some(object) = object.as_object_mut().filter(|_| omitted) {
+        object.remove("body");
+        object.insert("body_omitted".to_owned(), true.into());
+    }
 }
 
 /// A line that [`read()`] reads back without loss: the whole object, and durations to the microsecond.

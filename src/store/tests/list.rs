@@ -9,6 +9,7 @@ use tempfile::tempdir;
 use super::texts::fill;
 use super::*;
 use crate::model::Contract;
+use crate::store::Came;
 
 const EVENTS: [&str; 4] = ["bot.completed", "bot.failed", "meeting.completed", "x"];
 const PATTERNS: [&str; 9] =
@@ -23,6 +24,7 @@ struct Row {
     contract: Option<Contract>,
     origin: Origin,
     received: i64,
+    signature: Verdict,
     /// It repeats the one at this place, when that is before it.
     replays: Option<usize>,
     /// Per attempt its status; none stands for no answer.
@@ -42,6 +44,7 @@ impl Row {
             contract: None,
             origin: Origin::Ingress,
             received: 0,
+            signature: Verdict::Unchecked,
             replays: None,
             attempts: Vec::new(),
             text: None,
@@ -59,6 +62,17 @@ impl Row {
         self.attempts.last().is_some_and(|status| status.is_none_or(|status| !(200..300).contains(&status)))
     }
 
+    fn came_to(&self, came: Came) -> bool {
+        let class = |status: &Option<u16>| status.map(|status| status / 100);
+        match (came, self.attempts.last().map(class)) {
+            (Came::Nothing, last) => last.is_none(),
+            (Came::Acknowledged, last) => last == Some(Some(2)),
+            (Came::Failed, _) => self.failed(),
+            (Came::Unanswered, last) => last == Some(None),
+            (Came::Status(class), last) => last == Some(Some(class)),
+        }
+    }
+
     fn text_at(&self, place: usize) -> &'static str {
         self.text.filter(|(_, at)| *at == place).map_or("", |(text, _)| text)
     }
@@ -67,6 +81,7 @@ impl Row {
         let mut incoming = incoming(clock);
         incoming.received_at = moment(self.received);
         incoming.origin = self.origin;
+        incoming.signature = self.signature;
         incoming.replay_of = self.replays.and_then(|at| ids.get(at)).cloned();
         incoming.kind.contract = self.contract;
         incoming.kind.event_type = self.event.map(|event| event.parse().unwrap());
@@ -120,7 +135,10 @@ fn expected(rows: &[Row], query: &Query) -> Vec<i64> {
             && query.origin.is_none_or(|origin| row.origin == origin)
             && (!query.failed || row.failed())
             && (!query.unresolved || row.failed() && !is_replayed())
+            && query.came.is_none_or(|came| row.came_to(came))
+            && query.signature.is_none_or(|verdict| row.signature == verdict)
             && query.since.is_none_or(|since| moment(row.received) >= since)
+            && query.until.is_none_or(|until| moment(row.received) < until)
             && query.search.as_ref().is_none_or(|text| row.has_text(text))
             && query.before.is_none_or(|before| number < before)
             && query.after.is_none_or(|after| number > after)
@@ -128,8 +146,7 @@ fn expected(rows: &[Row], query: &Query) -> Vec<i64> {
     let numbered = (1..).zip(rows).filter(|(number, row)| is_asked_for(*number, row));
     let mut numbers: Vec<i64> = numbered.map(|(number, _)| number).collect();
     numbers.reverse();
-    numbers.truncate(query.limit);
-    numbers
+    numbers.into_iter().skip(query.offset).take(query.limit).collect()
 }
 
 /// Records the rows; so many of them are in the text index by then.
@@ -207,6 +224,12 @@ async fn each_filter_by_itself() {
     assert_eq!(list(Query { since: Some(moment(51)), ..any() }), nothing);
     assert_eq!(list(Query { search: Some("bEtA".to_owned()), ..any() }), [5]);
     assert_eq!(list(Query { search: Some("A%".to_owned()), ..any() }), [6]);
+    assert_eq!(list(Query { came: Some(Came::Unanswered), ..any() }), [3]);
+    assert_eq!(list(Query { came: Some(Came::Status(3)), ..any() }), [4]);
+    assert_eq!(list(Query { came: Some(Came::Acknowledged), ..any() }), [5, 2]);
+    assert_eq!(list(Query { signature: Some(Verdict::Valid), ..any() }), nothing);
+    assert_eq!(list(Query { until: Some(moment(20)), ..any() }), [6, 5, 3, 1]);
+    assert_eq!(list(Query { offset: 4, ..any() }), [2, 1]);
     assert_eq!(list(Query { before: Some(3), ..any() }), [2, 1]);
     assert_eq!(list(Query { after: Some(4), ..any() }), [6, 5]);
     assert_eq!(list(Query { after: Some(1), limit: 2, ..any() }), [6, 5]);
@@ -252,27 +275,46 @@ fn a_row() -> impl Strategy<Value = Row> {
         option::of(select(&Contract::ALL[..2])),
         select(&ORIGINS[..]),
         0..10_i64,
+        select(vec![Verdict::Valid, Verdict::Missing]),
         option::of(0..8_usize),
         vec(status, 0..3),
         option::of((select(&TEXTS[..]), 0..4_usize)),
         proptest::bool::weighted(0.2),
         proptest::bool::weighted(0.4),
     )
-        .prop_map(|(event, contract, origin, received, replays, attempts, text, large, late)| Row {
-            event,
-            contract,
-            origin,
-            received,
-            replays,
-            attempts,
-            text,
-            large,
-            late,
-        })
+        .prop_map(
+            |(event, contract, origin, received, signature, replays, attempts, text, large, late)| Row {
+                event,
+                contract,
+                origin,
+                received,
+                signature,
+                replays,
+                attempts,
+                text,
+                large,
+                late,
+            },
+        )
 }
 
 fn a_query() -> impl Strategy<Value = Query> {
     let text = select(vec!["ALPHA", "eta", "A%", "a_1", "mma%", "nothing"]);
+    let came = select(vec![
+        Came::Acknowledged,
+        Came::Failed,
+        Came::Unanswered,
+        Came::Nothing,
+        Came::Status(1),
+        Came::Status(2),
+        Came::Status(5),
+    ]);
+    let newer = (
+        option::weighted(0.3, came),
+        option::weighted(0.2, select(vec![Verdict::Valid, Verdict::Missing])),
+        option::weighted(0.2, 0..11_i64),
+        select(vec![0, 0, 0, 1, 5]),
+    );
     (
         option::of(select(&PATTERNS[..])),
         option::weighted(0.3, select(&Contract::ALL[..2])),
@@ -284,19 +326,26 @@ fn a_query() -> impl Strategy<Value = Query> {
         option::weighted(0.3, -1..14_i64),
         option::weighted(0.3, -1..14_i64),
         select(vec![0, 1, 3, usize::MAX]),
+        newer,
     )
         .prop_map(
-            |(event, contract, origin, failed, unresolved, since, search, before, after, limit)| Query {
-                event: event.map(str::to_owned),
-                contract,
-                origin,
-                failed,
-                unresolved,
-                since: since.map(moment),
-                search: search.map(str::to_owned),
-                before,
-                after,
-                limit,
+            |(event, contract, origin, failed, unresolved, since, search, before, after, limit, newer)| {
+                Query {
+                    event: event.map(str::to_owned),
+                    contract,
+                    origin,
+                    failed,
+                    unresolved,
+                    since: since.map(moment),
+                    search: search.map(str::to_owned),
+                    before,
+                    after,
+                    limit,
+                    came: newer.0,
+                    signature: newer.1,
+                    until: newer.2.map(moment),
+                    offset: newer.3,
+                }
             },
         )
 }
@@ -320,6 +369,11 @@ proptest! {
         for query in queries {
             let found = numbers(&reader.list(&query).unwrap());
             prop_assert_eq!(found, expected(&rows, &query), "{:?}", query);
+            if query.search.is_none() {
+                let all = Query { limit: usize::MAX, offset: 0, ..query.clone() };
+                let fit = u64::try_from(expected(&rows, &all).len()).unwrap();
+                prop_assert_eq!(reader.count(&query).unwrap(), fit, "{:?}", query);
+            }
         }
     }
 }

@@ -89,7 +89,8 @@ fn json_lines_carry_whole_deliveries_and_end_with_the_sums() {
     ]);
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys(&listening.ready), ["v", "type", "ingress", "inspector", "public", "artifacts"]);
-    assert_eq!((&listening.ready["inspector"], &listening.ready["public"]), (&Value::Null, &Value::Null));
+    assert_eq!(listening.ready["public"], Value::Null);
+    assert!(listening.ready["inspector"].as_str().unwrap().starts_with("http://127.0.0.1:"));
     let mut lines = Vec::new();
     for (path, headers, body, kinds) in [
         (b"/ok".as_slice(), &[SIGNED][..], COMPLETE, &["received", "attempt"][..]),

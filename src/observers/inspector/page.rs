@@ -1,0 +1,117 @@
+//! The page: its files, and what a browser sees that was not let in.
+//!
+//! Every file below `page/` is served as it is: `index.html` at `/`, all at `/page/…`. A browser may keep them, and asks
+//! each time whether they are still those.
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::response::Response;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, SET_COOKIE};
+use include_dir::{Dir, File, include_dir};
+use sha2::{Digest, Sha256};
+
+use super::answer::Fault;
+use super::guard::Refusal;
+
+const FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/observers/inspector/page");
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// `GET /`.
+pub async fn index(headers: HeaderMap) -> Result<Response, Fault> {
+    served("index.html", &headers)
+}
+
+/// `GET /page/{file}`: a script, a style sheet, a picture.
+pub async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Fault> {
+    served(&name, &headers)
+}
+
+fn served(name: &str, asked: &HeaderMap) -> Result<Response, Fault> {
+    let found = FILES.get_file(name).and_then(|file| Some((file, kind(name)?)));
+    let (file, kind) = found.ok_or_else(|| Fault::not_found("there is no such file"))?;
+    let tag = tag(file);
+    let is_known = asked.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let mut response = Response::new(if is_known { Body::empty() } else { Body::from(file.contents()) });
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// The same for the same bytes, whichever program has them.
+fn tag(file: &File<'_>) -> String {
+    format!("\"{}\"", hex::encode(&Sha256::digest(file.contents())[..12]))
+}
+
+fn kind(name: &str) -> Option<&'static str> {
+    match name.rsplit_once('.')?.1 {
+        "html" => Some("text/html; charset=utf-8"),
+        "js" | "mjs" => Some("text/javascript; charset=utf-8"),
+        "css" => Some("text/css; charset=utf-8"),
+        "svg" => Some("image/svg+xml"),
+        _ => None,
+    }
+}
+
+/// Lets a browser in: it comes back by itself, with the cookie and without the token in its address. A redirect would
+/// come back without the cookie when another program's page opened the address.
+pub fn let_in(cookie: &str) -> Response {
+    let mut response = html(
+        "<!doctype html><html lang=en><meta http-equiv=refresh content=\"0;url=/\"><title>mbaas-dev</title>\
+          <a href=\"/\">Open the inspector</a></html>",
+    );
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Says why there is no page.
+pub fn refusal(refusal: Refusal) -> Response {
+    let text = format!(
+        "<!doctype html><html lang=en><title>mbaas-dev inspector</title><h1>{}</h1><p>{}</p></html>",
+        refusal.status.as_u16(),
+        refusal.message,
+    );
+    let mut response = html(text.into_bytes());
+    *response.status_mut() = refusal.status;
+    response
+}
+
+fn html(text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
+    response.headers_mut().insert(CONTENT_TYPE, HTML);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Dir<'static>) -> Vec<&'static str> {
+        let own = folder.files().filter_map(|file| file.path().to_str());
+        own.chain(folder.dirs().flat_map(names)).collect()
+    }
+
+    #[test]
+    fn every_file_of_the_page_has_a_type_and_a_tag_of_its_own() {
+        let names = names(&FILES);
+        assert!(names.contains(&"index.html"));
+        for name in names {
+            let response =
+                served(name, &HeaderMap::new()).unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
+            assert_eq!(response.status(), 200, "{name}");
+            let mut known = HeaderMap::new();
+            known.insert(IF_NONE_MATCH, response.headers()[ETAG].clone());
+            assert_eq!(served(name, &known).unwrap().status(), 304, "{name}");
+        }
+    }
+}
