@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +18,9 @@ use crate::signature::preview;
 
 /// The path of the handler, as on the Webhooks API page.
 const PATH: &str = "/webhooks/meetingbaas";
+
+/// Where a completed meeting has the URL of its recording, which this handler would fetch.
+pub const RECORDING: &str = "data.mp4";
 
 /// The largest body that it takes, in bytes.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
@@ -61,10 +64,23 @@ async fn handle(arrived: Arrived, secret: Secret) -> Response<Body> {
     if preview::verify(&[secret], values, &body) != Verdict::Valid {
         return answer(StatusCode::UNAUTHORIZED, &json!({ "error": "Invalid signature" }));
     }
-    answer(StatusCode::OK, &json!({ "status": "success", "event": wire_event(&body) }))
+    let event = wire_event(&body);
+    if event.as_deref() == Some("complete") && !has_recording(&body) {
+        let message = format!("{RECORDING} has to be the URL of the recording, which this handler fetches");
+        return answer(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &json!({ "error": "no recording", "message": message }),
+        );
+    }
+    answer(StatusCode::OK, &json!({ "status": "success", "event": event }))
 }
 
-fn answer(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+fn has_recording(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    body["data"]["mp4"].as_str().is_some_and(|url| url.starts_with("http"))
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response<Body> {
     let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {});
     let mut response = Response::new(body.boxed());
     *response.status_mut() = status;

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::listen::{Screen, greet, new_token};
 use super::report::{Exit, exit_of};
 use super::{Session, roads};
-use crate::app::demo::DemoHandler;
+use crate::app::demo::{self, DemoHandler};
 use crate::app::inspect::Inspecting;
 use crate::app::listen::{InspectorSettings, Listen, Settings};
 use crate::app::secret::{ChosenSecret, SecretSource};
@@ -18,6 +18,7 @@ use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
 use crate::fixture::{Catalogue, Entry, Run};
 use crate::forward::{self, Forward, Manner};
+use crate::json::Json;
 use crate::model::{Contract, Kind, Origin, Secret, Target};
 use crate::observers::goal::Goal;
 use crate::observers::json_lines;
@@ -82,15 +83,19 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
         greet(&session.output, &ingress, entrance.as_deref(), &routes, &chosen);
         session.output.talk("  handler     built in: it verifies every signature\n");
     }
+    let sender = Sender::new(&running, &keys, token, &session)?;
     let ended = tokio::select! {
-        ended = play(&running, &keys, token, &session) => ended,
+        ended = play(sender, arguments.stay) => ended,
         _ = signals.next() => Ok(Exit::Interrupted),
     };
     let mut exit = ended?;
     if arguments.stay && exit == Exit::Done {
+        session.output.talk(
+            "\nThe handler refused the last one: open the inspector, see why, edit it, and send it again.",
+        );
         session
             .output
-            .talk("\nrunning until Ctrl-C; try `mbaas-dev trigger meeting.completed` in another terminal");
+            .talk("running until Ctrl-C; try `mbaas-dev trigger meeting.completed` in another terminal");
         exit = match signals.next().await {
             Reason::Interrupt => Exit::Interrupted,
             Reason::Terminate => Exit::Done,
@@ -143,24 +148,52 @@ async fn bind(
     Ok(Listen::bind(settings, &session.state, names, clock, session.environment, stop).await?)
 }
 
-/// Sends every event of the preview contract, in one run, so that their ids agree.
-async fn play(running: &Running, keys: &Keyring, token: Secret, session: &Session) -> anyhow::Result<Exit> {
-    let forward = Forward::new(forward::Settings::default(), session.clock.clone(), TaskTracker::new());
-    let run = Run::new(&session.clock, session.environment).with_artifacts(running.artifacts(&token));
-    let (ingress, folder) = (running.ingress.parse()?, session.state.path().to_owned());
-    let road = Road::Listen { forward, ingress, token, folder };
+/// The sender: every event is of one run, so that their ids agree.
+struct Sender<'a> {
+    road: Road,
+    run: Run,
+    keys: &'a Keyring,
+    session: &'a Session,
+}
+
+impl<'a> Sender<'a> {
+    fn new(
+        running: &Running,
+        keys: &'a Keyring,
+        token: Secret,
+        session: &'a Session,
+    ) -> anyhow::Result<Self> {
+        let forward = Forward::new(forward::Settings::default(), session.clock.clone(), TaskTracker::new());
+        let run = Run::new(&session.clock, session.environment).with_artifacts(running.artifacts(&token));
+        let (ingress, folder) = (running.ingress.parse()?, session.state.path().to_owned());
+        Ok(Self { road: Road::Listen { forward, ingress, token, folder }, run, keys, session })
+    }
+
+    async fn send(&self, body: &Json) -> anyhow::Result<Exit> {
+        let signing = Signing::right(Contract::Preview, self.keys.key(Contract::Preview, None));
+        let body = Bytes::from(body.to_canonical());
+        let request = compose::request(&signing, &Stamp::new(&self.session.clock), body)?;
+        let provenance =
+            Provenance { origin: Origin::Trigger, replay_of: None, contract: Some(Contract::Preview) };
+        let parcel = Parcel { request, kind: Kind::default(), provenance, manner: Manner::Whole };
+        Ok(exit_of(&self.road.send(&self.session.clock, parcel).await?))
+    }
+}
+
+/// Sends every event of the preview contract; then, `with_a_mistake`, one that the handler cannot use.
+async fn play(sender: Sender<'_>, with_a_mistake: bool) -> anyhow::Result<Exit> {
     let catalogue = Catalogue::embedded();
     let plain = |entry: &&Entry| entry.contract == Contract::Preview && entry.name.variant.is_none();
     let mut exit = Exit::Done;
     for entry in catalogue.entries().filter(plain) {
-        let body = Bytes::from(entry.fixture.render(&run)?.to_canonical());
-        let signing = Signing::right(Contract::Preview, keys.key(Contract::Preview, None));
-        let request = compose::request(&signing, &Stamp::new(&session.clock), body)?;
-        let provenance =
-            Provenance { origin: Origin::Trigger, replay_of: None, contract: Some(Contract::Preview) };
-        let parcel = Parcel { request, kind: Kind::default(), provenance, manner: Manner::Whole };
-        let sent = road.send(&session.clock, parcel).await?;
-        exit = exit.max(exit_of(&sent));
+        exit = exit.max(sender.send(&entry.fixture.render(&sender.run)?).await?);
+    }
+    if with_a_mistake {
+        let completed = catalogue.find(&"meeting.completed".parse()?, Some(Contract::Preview))?;
+        let mut body = completed.fixture.render(&sender.run)?;
+        body.set(&demo::RECORDING.parse()?, Json::Null)?;
+        // That it is refused is the point of it.
+        sender.send(&body).await?;
     }
     Ok(exit)
 }

@@ -3,6 +3,7 @@
 mod client;
 mod forged;
 mod live;
+mod page;
 mod rest;
 
 use std::path::Path;

@@ -62,7 +62,11 @@ fn a_demo_that_stays_takes_events_of_another_process_until_ctrl_c() {
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
     let object: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_is_delivery(&object);
-    assert_eq!((&object["number"], &object["signature"]), (&(EVENTS + 1).into(), &"valid".into()));
+    // Before it came one that the handler refused, for the inspector.
+    assert_eq!((&object["number"], &object["signature"]), (&(EVENTS + 2).into(), &"valid".into()));
+    let refused = world.run_process(&["deliveries", "list", "--failed", "--json"]);
+    let refused: Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!((&refused["number"], &refused["attempts"][0]["status"]), (&(EVENTS + 1).into(), &422.into()));
     assert_eq!(interrupt(child), Some(130));
     // Nothing of it is left: trigger does not find it any more.
     assert_eq!(world.run_process(&["trigger", "meeting.completed"]).status.code(), Some(2));

@@ -1,0 +1,46 @@
+// Edit and replay: another body, other headers, another target, and a signature that fits.
+
+import { html, useMemo, useState } from "./vendor/preact.js";
+import { post } from "./api.js";
+import { Dialog } from "./dialog.js";
+import { HeadersField, JsonField, SendRow, TargetField, parseHeaders, pretty, wrong } from "./editor.js";
+
+/** Sends a delivery again; the object of the new one. */
+export const replay = (number, order = {}) => post(`/api/deliveries/${number}/replay`, order);
+
+/** Those that the sending makes anew. */
+const MADE = /^(host|content-length|x-meetingbaas-signature|svix-.*|webhook-(id|timestamp|signature)|x-mb-secret|x-meeting-baas-api-key)$/i;
+
+export function EditDialog({ shown, status, close, sent }) {
+  const before = useMemo(() => pretty(shown.body ?? ""), [shown]);
+  const beforeHeaders = useMemo(() => {
+    const own = shown.headers.filter(([name, value]) => typeof name === "string" && typeof value === "string" && !MADE.test(name));
+    return own.map(([name, value]) => `${name}: ${value}`).join("\n");
+  }, [shown]);
+  const [body, setBody] = useState(before);
+  const [headers, setHeaders] = useState(beforeHeaders);
+  const [to, setTo] = useState("");
+  const [keepId, setKeepId] = useState(false);
+  const isJson = wrong(before) === null;
+  const send = async () => {
+    const order = {};
+    if (body !== before) order.body = body;
+    if (headers !== beforeHeaders) {
+      const parsed = parseHeaders(headers);
+      if (typeof parsed === "string") throw new Error(parsed);
+      order.headers = parsed;
+    }
+    if (to) order.to = to;
+    if (keepId) order.keep_id = true;
+    sent(await replay(shown.number, order));
+  };
+  return html`<${Dialog} title=${`Edit and replay #${shown.number}`} close=${close}>
+    ${isJson ? html`<${JsonField} label="Body" value=${body} change=${setBody} />`
+      : html`<p class="quiet">The body is not JSON: it is sent as it is.</p>`}
+    <${HeadersField} value=${headers} change=${setHeaders} />
+    <${TargetField} status=${status} value=${to} change=${setTo} />
+    <label class="check"><input type="checkbox" checked=${keepId} onChange=${(event) => setKeepId(event.target.checked)} />
+      Keep the message's id, as another attempt of the sender</label>
+    <${SendRow} send=${send} label="Sign and send" isReady=${!isJson || wrong(body) === null} />
+  </${Dialog}>`;
+}

@@ -1,0 +1,49 @@
+// What comes in is seen at once; a page that slept or was cut off misses nothing; nothing moves under the pointer.
+
+import { api, assert, open, run } from './browser.mjs';
+
+const trigger = (event) => api('POST', '/api/trigger', { event });
+const numbers = (page) => page.locator('.row').evaluateAll((rows) => rows.map((row) => Number(row.id.slice(4))).sort((a, b) => b - a));
+
+await run(async () => {
+  await trigger('meeting.started');
+  let isCut = false;
+  const sockets = [];
+  const page = await open({
+    prepare: (page) => page.routeWebSocket('**/api/live*', (socket) => {
+      if (isCut) return socket.close();
+      socket.connectToServer();
+      sockets.push(socket);
+    }),
+  });
+  await page.locator('.row .name').waitFor();
+  await page.mouse.move(700, 10);
+  await trigger('meeting.failed');
+  await page.locator('#row-2 .status.good').waitFor();
+  assert.deepEqual(await numbers(page), [2, 1]);
+
+  // Under the pointer: the row stays where it is, and a button tells of the new ones.
+  await page.locator('#row-1').hover();
+  const before = await page.locator('#row-1').boundingBox();
+  await trigger('meeting.completed');
+  await trigger('meeting.completed');
+  await page.locator('.missed', { hasText: '2 new' }).waitFor();
+  assert.deepEqual(await page.locator('#row-1').boundingBox(), before);
+
+  // Cut off, as when a machine sleeps: it says so, and catches up.
+  await page.mouse.move(700, 10);
+  isCut = true;
+  await Promise.all(sockets.map((socket) => socket.close()));
+  await page.locator('.state.bad', { hasText: 'offline' }).waitFor();
+  for (let more = 0; more < 20; more++) await trigger('event.added');
+  isCut = false;
+  await page.locator('.state.good').waitFor();
+  await page.locator('#row-24 .status.good').waitFor();
+  assert.deepEqual(await numbers(page), Array.from({ length: 24 }, (_, at) => 24 - at));
+
+  // Many at once, while a filter is set: what fits comes, and nothing else.
+  await page.locator('#event').fill('*.failed');
+  await page.waitForFunction(() => document.querySelectorAll('.row .name').length === 1);
+  await Promise.all(Array.from({ length: 20 }, (_, at) => trigger(at % 2 ? 'meeting.failed' : 'meeting.started')));
+  await page.waitForFunction(() => document.querySelectorAll('.row .name').length === 11);
+});

@@ -1,0 +1,28 @@
+// A hundred thousand deliveries: the ends of the list are reached, and only what can be seen is there.
+
+import { assert, open, run } from './browser.mjs';
+
+const TOTAL = Number(process.env.TOTAL);
+
+await run(async () => {
+  const page = await open();
+  await page.locator(`#row-${TOTAL}`).waitFor();
+  const list = page.locator('.list');
+  for (const number of [1, Math.floor(TOTAL / 2), Math.floor(TOTAL / 3), TOTAL - 5, 7]) {
+    await list.evaluate((box, top) => (box.scrollTop = top), (TOTAL - number) * 34);
+    await page.locator(`#row-${number} .name`).waitFor();
+    assert.ok((await page.locator('.row').count()) < 100, 'only what can be seen is there');
+  }
+  // The longest that the page stood still while it was scrolled from end to end.
+  const longest = await list.evaluate(async (box) => {
+    let [longest, before] = [0, performance.now()];
+    for (let step = 0; step <= 120; step++) {
+      box.scrollTop = (box.scrollHeight * step) / 120;
+      await new Promise((done) => requestAnimationFrame(done));
+      longest = Math.max(longest, performance.now() - before);
+      before = performance.now();
+    }
+    return longest;
+  });
+  console.log(`longest frame while scrolling ${TOTAL} deliveries: ${longest.toFixed(0)} ms`);
+});

@@ -1,0 +1,27 @@
+// What somebody does who has never seen the page: finds what failed, sees why, mends it, and sees it succeed.
+
+import { assert, open, run } from './browser.mjs';
+
+const pictures = process.env.PICTURES;
+
+await run(async () => {
+  const page = await open({ width: 1280, height: 800 });
+  const picture = async (name) => pictures && page.screenshot({ path: `${pictures}/${name}.png` });
+  await page.locator('.row.bad .status', { hasText: '422' }).waitFor();
+  await page.locator('.row.bad').click();
+  await page.locator('.badge.bad', { hasText: '422' }).waitFor();
+  await page.getByRole('tab', { name: /Attempts/ }).click();
+  await page.locator('.attempt', { hasText: 'data.mp4 has to be the URL of the recording' }).waitFor();
+  await picture('inspector-failed');
+  await page.getByRole('button', { name: /Edit and replay/ }).click();
+  const field = page.locator('dialog textarea').first();
+  const body = JSON.parse(await field.inputValue());
+  assert.equal(body.data.mp4, null);
+  body.data.mp4 = 'https://example.test/recording.mp4';
+  await field.fill(JSON.stringify(body, null, 2));
+  await picture('inspector-edit');
+  await page.getByRole('button', { name: 'Sign and send' }).click();
+  await page.locator('.delivery .badge.good', { hasText: '200' }).first().waitFor();
+  await page.locator('.delivery .badge.good', { hasText: 'signature valid' }).waitFor();
+  assert.match(page.url(), /delivery=11/);
+});

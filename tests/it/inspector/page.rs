@@ -1,0 +1,85 @@
+//! The inspector's page in a real Chromium: what can be done on it, what it does by itself, what hostile bytes do to it,
+//! and whether everybody can use it. The steps are in `tests/browser/`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Inspected, token, url};
+use crate::world::World;
+
+/// Runs the steps of that name against an inspector; what they printed.
+fn steps(name: &str, inspected: &Inspected, more: &[(&str, &str)]) -> String {
+    let ingress = inspected.listening.url();
+    run(name, &inspected.world, &url(&inspected.listening), &[&[("INGRESS", &*ingress)], more].concat())
+}
+
+fn run(name: &str, world: &World, inspector: &str, more: &[(&str, &str)]) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    let tools = std::env::var_os("MBAAS_TEST_TOOLS").map(PathBuf::from);
+    let tools =
+        tools.expect("the tests of the page need tools: run `tests/run --tools`, then set MBAAS_TEST_TOOLS");
+    let done = Command::new("node")
+        .arg(folder.join(format!("{name}.mjs")))
+        .env("MBAAS_TEST_TOOLS", tools)
+        .env("INSPECTOR", inspector)
+        .env("TOKEN", token(world.folder(), inspector))
+        .env("PICTURES", std::env::var_os("MBAAS_TEST_PICTURES").unwrap_or_default())
+        .envs(more.iter().copied())
+        .output()
+        .expect("node runs");
+    let (said, complained) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{name}: {said}\n{complained}");
+    print!("{said}");
+    said.into_owned()
+}
+
+#[test]
+fn everything_can_be_done_by_mouse_and_by_keyboard() {
+    steps("actions", &Inspected::start(&[]), &[]);
+}
+
+#[test]
+fn what_comes_in_is_seen_at_once_and_nothing_is_missed_or_moved() {
+    steps("live", &Inspected::start(&[]), &[]);
+}
+
+#[test]
+fn nothing_that_comes_over_the_wire_runs_or_leaves_or_hides() {
+    let said = steps("hostile", &Inspected::start(&[]), &[]);
+    assert!(said.contains("violations=0 (S6)"), "{said}");
+}
+
+#[test]
+fn no_view_keeps_anybody_out() {
+    let said = steps("accessible", &Inspected::start(&[]), &[]);
+    assert!(said.contains("violations=0"), "{said}");
+}
+
+#[test]
+fn whoever_sees_it_first_finds_what_failed_mends_it_and_sees_it_succeed() {
+    let world = World::new();
+    let demo = world.start(&["demo", "--stay", "--json"]);
+    run("story", &world, &url(&demo), &[]);
+}
+
+#[test]
+fn a_hundred_thousand_deliveries_are_scrolled_through() {
+    const TOTAL: usize = 100_000;
+    let inspected = Inspected::start(&[]);
+    import(&inspected.world, TOTAL);
+    steps("scroll", &inspected, &[("TOTAL", &TOTAL.to_string())]);
+}
+
+fn import(world: &World, total: usize) {
+    let file = world.folder().join("many.ndjson");
+    let one = |number: usize| {
+        let id = format!("dlv_01a20d8d{number:024x}");
+        let status = if number.is_multiple_of(17) { 500 } else { 200 };
+        format!(
+            r#"{{"v":1,"id":"{id}","received_at":"2026-11-24T02:18:24.123456Z","origin":"ingress","contract":"preview","event_type":"meeting.failed","wire_event":"failed","method":"POST","path":"/","signature":"valid","replay_of":null,"headers":[],"body":"{{\"number\":{number}}}","attempts":[{{"number":1,"target":"http://localhost:3000/","started_at":"2026-11-24T02:18:24.123456Z","duration_ms":1.5,"status":{status},"error":null,"headers":[],"body":"","body_cut":false}}]}}"#
+        ) + "\n"
+    };
+    std::fs::write(&file, (0..total).map(one).collect::<String>()).unwrap();
+    let done = world.run(&["deliveries", "import", &file.to_string_lossy()]);
+    assert_eq!(done.code(), 0, "{}", done.whole());
+}
