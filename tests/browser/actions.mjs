@@ -51,6 +51,7 @@ await run(async () => {
   await page.locator('dialog .fault', { hasText: /line 1/ }).waitFor();
   assert.ok(await page.getByRole('button', { name: 'Sign and send' }).isDisabled());
   await field.fill('{"event": "failed", "data": {"error": "edited here"}}');
+  await page.locator('dialog .hint', { hasText: 'Not as documented' }).waitFor();
   await page.locator('dialog textarea').nth(1).fill('Content-Type: application/json\nX-Mine: 1');
   await page.getByRole('button', { name: 'Sign and send' }).click();
   await page.waitForURL('**delivery=5**');

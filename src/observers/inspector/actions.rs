@@ -262,7 +262,7 @@ fn patches(set: &Map<String, Value>, unset: &[String]) -> Result<Vec<Patch>, Fau
 }
 
 /// An order as JSON; what cannot be read says where.
-fn read<T: serde::de::DeserializeOwned>(order: &Bytes) -> Result<T, Fault> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(order: &Bytes) -> Result<T, Fault> {
     serde_json::from_slice(order)
         .map_err(|error| Fault::bad_request(format!("the request cannot be read: {error}")))
 }

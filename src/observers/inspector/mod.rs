@@ -6,6 +6,7 @@
 mod actions;
 mod answer;
 mod catalogue;
+mod check;
 mod deliveries;
 mod guard;
 mod live;

@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, get, post};
 use serde_json::json;
 
 use super::answer::{Fault, object_answer};
-use super::{Inspector, actions, catalogue, deliveries, live, page};
+use super::{Inspector, actions, catalogue, check, deliveries, live, page};
 use crate::model::{FORMAT_VERSION, Target};
 
 /// The largest order that is taken, in bytes: a body in JSON, in which every character may be escaped.
@@ -24,6 +24,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Inspector>)> {
         ("/api/events/{contract}/{event}", get(catalogue::one)),
         ("/api/fixtures/{contract}/{event}", get(catalogue::fixture)),
         ("/api/trigger", post(actions::trigger)),
+        ("/api/check", post(check::check)),
         ("/api/deliveries", get(deliveries::list)),
         ("/api/deliveries/diff", get(deliveries::difference)),
         ("/api/deliveries/{id}", get(deliveries::one).delete(actions::delete)),

@@ -31,6 +31,14 @@ impl Client {
         self.ask("GET", path, None)
     }
 
+    /// With more header fields, each with its line end.
+    pub fn get_with(&self, path: &str, fields: &str) -> Answer {
+        let (authority, token) = (&self.authority, &self.token);
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Bearer {token}\r\n{fields}");
+        raw(authority, format!("{head}Connection: close\r\n\r\n").as_bytes())
+    }
+
     /// The object at a path.
     pub fn object(&self, path: &str) -> Value {
         let answer = self.get(path);

@@ -70,6 +70,29 @@ fn a_hundred_thousand_deliveries_are_scrolled_through() {
     steps("scroll", &inspected, &[("TOTAL", &TOTAL.to_string())]);
 }
 
+#[test]
+fn the_page_is_small() {
+    let inspected = Inspected::start(&[]);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/observers/inspector/page");
+    let names = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_file()).collect()
+    };
+    let mut sum = 0;
+    for file in [names(&folder), names(&folder.join("vendor"))].concat() {
+        let path = format!("/page/{}", file.strip_prefix(&folder).unwrap().display());
+        let plain = inspected.client.get(&path);
+        assert_eq!((plain.status, plain.header("content-encoding")), (200, None), "{path}");
+        assert_eq!(plain.body, std::fs::read(&file).unwrap(), "{path}");
+        let packed = inspected.client.get_with(&path, "Accept-Encoding: br, gzip\r\n");
+        assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")), "{path}");
+        sum += packed.body.len();
+        let tag = format!("If-None-Match: {}\r\nAccept-Encoding: gzip\r\n", packed.header("etag").unwrap());
+        assert_eq!(inspected.client.get_with(&path, &tag).status, 304, "{path}");
+    }
+    assert!(sum < 60_000, "{sum} bytes are transferred");
+}
+
 fn import(world: &World, total: usize) {
     let file = world.folder().join("many.ndjson");
     let one = |number: usize| {

@@ -144,6 +144,29 @@ fn events_are_listed_shown_and_triggered() {
 }
 
 #[test]
+fn a_body_is_held_against_the_schema_of_its_event_before_it_is_sent() {
+    let inspected = Inspected::start(&[]);
+    let check = |order: &Value| inspected.client.post("/api/check", order);
+    let sample = inspected.client.object("/api/events/v2/bot.completed")["sample"].clone();
+    let mut draft = json!({ "contract": "v2", "event": "bot.completed", "body": sample.to_string() });
+    assert_eq!(check(&draft).json()["findings"], json!([]));
+    let mut wrong = sample;
+    wrong["data"]["duration_seconds"] = "long".into();
+    draft["body"] = wrong.to_string().into();
+    let answer = check(&draft);
+    assert_eq!(
+        (answer.status, &answer.json()["findings"][0]["path"]),
+        (200, &json!("data.duration_seconds"))
+    );
+    for (key, value) in [("body", "{"), ("contract", "v9"), ("event", "No Event"), ("colour", "red")] {
+        let mut bad = draft.clone();
+        bad[key] = value.into();
+        assert!((400..=422).contains(&check(&bad).status), "{key}: {}", check(&bad).text());
+    }
+    assert_eq!(inspected.client.object("/api/status")["deliveries"], 0, "nothing is sent");
+}
+
+#[test]
 fn requests_go_to_configured_targets_only_unless_any_is_allowed() {
     let other = Handler::start();
     let inspected = Inspected::start(&["--route", &format!("calendar.*={}", other.target())]);

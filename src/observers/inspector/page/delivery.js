@@ -3,6 +3,7 @@
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { get, remove } from "./api.js";
 import { Body, MOST } from "./bytes.js";
+import { sayFinding } from "./checking.js";
 import { CopyMenu } from "./copying.js";
 import { count, cut, duration, fullTime, headerText, outcome, outcomeOf, plain, size, time, title, verdict } from "./format.js";
 
@@ -114,14 +115,15 @@ function Delete({ number, act }) {
   return html`<button class=${isSure ? "danger" : ""} onClick=${go} onBlur=${() => setSure(false)}>${isSure ? "Delete for good?" : "Delete"}</button>`;
 }
 
-const BodyTab = ({ shown }) => html`<${Findings} findings=${shown.schema ?? shown.findings} />
+const BodyTab = ({ shown }) => html`<${Findings} schema=${shown.schema} />
   <${Body} object=${shown} path=${`/api/deliveries/${shown.number}/body`} label="Body" />`;
 
 /** Where the body and what is documented differ. */
-function Findings({ findings }) {
-  if (!Array.isArray(findings) || findings.length === 0) return null;
-  return html`<details class="findings" open><summary>${findings.length} ${findings.length === 1 ? "difference" : "differences"} to what is documented</summary>
-    <ul>${findings.map((finding) => html`<li>${plain(typeof finding === "string" ? finding : finding.message ?? JSON.stringify(finding))}</li>`)}</ul></details>`;
+function Findings({ schema }) {
+  const findings = schema?.findings ?? [];
+  if (findings.length === 0) return null;
+  return html`<details class="findings" open><summary>${findings.length} ${findings.length === 1 ? "difference" : "differences"} to what is documented${
+    schema.name ? ` (${schema.name})` : ""}</summary><ul>${findings.slice(0, 100).map((finding) => html`<li>${sayFinding(finding)}</li>`)}</ul></details>`;
 }
 
 const HeadersTab = ({ shown }) => html`<pre class="raw" tabindex="0">${plain(shown.method)} ${plain(shown.path)}</pre><${Headers} headers=${shown.headers} label="Headers, in the order in which they came" />

@@ -2,6 +2,7 @@
 
 import { html, useMemo, useState } from "./vendor/preact.js";
 import { post } from "./api.js";
+import { Checked } from "./checking.js";
 import { Dialog } from "./dialog.js";
 import { HeadersField, JsonField, SendRow, TargetField, parseHeaders, pretty, wrong } from "./editor.js";
 
@@ -35,7 +36,8 @@ export function EditDialog({ shown, status, close, sent }) {
     sent(await replay(shown.number, order));
   };
   return html`<${Dialog} title=${`Edit and replay #${shown.number}`} close=${close}>
-    ${isJson ? html`<${JsonField} label="Body" value=${body} change=${setBody} />`
+    ${isJson ? html`<${JsonField} label="Body" value=${body} change=${setBody} />
+      <${Checked} contract=${shown.contract} event=${shown.event_type} body=${body} />`
       : html`<p class="quiet">The body is not JSON: it is sent as it is.</p>`}
     <${HeadersField} value=${headers} change=${setHeaders} />
     <${TargetField} status=${status} value=${to} change=${setTo} />

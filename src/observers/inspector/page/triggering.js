@@ -2,6 +2,7 @@
 
 import { html, useEffect, useMemo, useState } from "./vendor/preact.js";
 import { get, post } from "./api.js";
+import { Checked } from "./checking.js";
 import { Dialog } from "./dialog.js";
 import { JsonField, SendRow, TargetField, pretty, wrong } from "./editor.js";
 
@@ -64,6 +65,7 @@ export function TriggerDialog({ status, close, sent }) {
     </div>
     ${chosen?.meaning && html`<p class="quiet">${chosen.meaning}</p>`}
     <${JsonField} label="Body" value=${body} change=${setBody} />
+    <${Checked} contract=${contract} event=${chosen ? nameOf(chosen) : null} body=${body} />
     <${TargetField} status=${status} value=${to} change=${setTo} />
     <${SendRow} send=${send} label="Sign and send" isReady=${name !== "" && wrong(body) === null} />
   </${Dialog}>`;
