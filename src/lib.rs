@@ -41,3 +41,7 @@ mod app;
 
 // The command line.
 pub mod cli;
+
+// What `benches/` measures: how requests are made and written.
+pub use observers::request_text;
+pub use sources::maker;

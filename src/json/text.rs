@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// So lone surrogates survive, which a Rust string cannot hold, and writing is copying. Every text has one
 /// canonical literal only, hence equality and hash are those of the decoded text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Text(String);
+pub struct Text(Cow<'static, str>);
 
 impl Text {
     /// The text itself, not yet escaped.
@@ -21,12 +21,19 @@ impl Text {
             rest = &rest[at + 1..];
         }
         inside.push_str(rest);
-        Self(inside)
+        Self(inside.into())
+    }
+
+    /// A text of ours that needs no escape, such as a key: it is not copied.
+    #[must_use]
+    pub fn fixed(plain: &'static str) -> Self {
+        debug_assert!(!plain.bytes().any(needs_escape), "{plain} needs an escape");
+        Self(Cow::Borrowed(plain))
     }
 
     /// Takes what the reader of literals has already brought into canonical form.
     pub(super) fn from_canonical(inside: String) -> Self {
-        Self(inside)
+        Self(inside.into())
     }
 
     /// The inside of the literal: what stands between the quotes.
@@ -42,7 +49,7 @@ impl Text {
             return Some(Cow::Borrowed(&self.0));
         }
         let mut plain = String::with_capacity(self.0.len());
-        let mut rest = self.0.as_str();
+        let mut rest: &str = &self.0;
         while let Some((run, escape)) = rest.split_once('\\') {
             plain.push_str(run);
             let (decoded, after) = decode_escape(escape)?;
@@ -62,6 +69,13 @@ impl Text {
         }
         // The greatest u32 is no index: the length of an array has to be greater than each of them.
         self.0.parse().ok().filter(|&index| index != u32::MAX)
+    }
+}
+
+impl From<String> for Text {
+    /// The text itself, which is not copied when nothing in it needs an escape.
+    fn from(plain: String) -> Self {
+        if plain.bytes().any(needs_escape) { Self::new(&plain) } else { Self(plain.into()) }
     }
 }
 

@@ -152,6 +152,9 @@ impl Maker {
             Some(minutes) => run.lasting(minutes),
             None => run,
         };
+        if self.patches.is_empty() {
+            return Ok(Bytes::from(fixture.render_canonical(&run)?));
+        }
         let mut body: Json = fixture.render(&run)?;
         compose::edit(&mut body, &self.patches)?;
         Ok(Bytes::from(body.to_canonical()))
