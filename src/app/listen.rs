@@ -23,7 +23,7 @@ use crate::serve::Listener;
 use crate::sources::ingress::{self, Ingress};
 use crate::sources::routing::{Router, Routes};
 use crate::sources::watch::{Watch, read_folder};
-use crate::store::{Room, Store, StoreError};
+use crate::store::{Repaired, Room, Store, StoreError};
 
 /// How long deliveries that are under way may take to finish after the end was asked for.
 pub const GRACE: Duration = Duration::from_secs(2);
@@ -79,6 +79,7 @@ pub struct Listen {
     connections: TaskTracker,
     retention: Option<Retention>,
     inspecting: Option<Inspecting>,
+    repaired: Option<Repaired>,
 }
 
 /// Why `listen` cannot start.
@@ -117,7 +118,7 @@ impl Listen {
             .await
             .map_err(|source| ListenError::Bind { address: ArtifactServer::ADDRESS, source })?;
         folder.ensure()?;
-        let store = Store::open_within(folder.path(), settings.room)?;
+        let (store, repaired) = Store::open_to_stay(folder.path(), settings.room, &clock)?;
         let (deliveries, connections, bus) = (TaskTracker::new(), TaskTracker::new(), Bus::new());
         let forward = Forward::new(settings.forward, clock.clone(), connections.clone());
         let waiting = CancellationToken::new();
@@ -192,6 +193,7 @@ impl Listen {
             connections,
             retention,
             inspecting,
+            repaired,
         })
     }
 
@@ -218,6 +220,10 @@ impl Listen {
     /// Serves until it is told to stop, waits at most [`GRACE`] for what is under way, and closes the store.
     pub async fn run(self) {
         let stop = self.stop;
+        if let Some(repaired) = self.repaired {
+            let (message, hint) = (repaired.to_string(), repaired.hint());
+            self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "repaired", message, hint })));
+        }
         self.pipeline.resume().await;
         if let Some(watch) = self.watch {
             let (bus, stop) = (self.bus.clone(), stop.clone());

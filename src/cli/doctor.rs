@@ -15,17 +15,20 @@ const RECENT: usize = 200;
 /// Look for what commonly goes wrong, and say what to do about it
 ///
 /// Looks at the state folder and who may read it, the database, the ports, the running listen and its handler, the clock,
-/// the files of configuration, and at what recent answers of the handler tell. Nothing is changed and nothing is sent.
-/// The exit code is 1 when something was found.
+/// the files of configuration, and at what recent answers of the handler tell. Nothing is sent, and nothing is changed
+/// without --repair. The exit code is 1 when something was found.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// Keep a damaged record aside, and save what can be read into a new one; `listen` does so by itself
+    #[arg(long)]
+    repair: bool,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(arguments: &DoctorArgs, session: &Session) -> anyhow::Result<Exit> {
-    let checks = roads::runtime()?.block_on(examine(session));
+    let checks = roads::runtime()?.block_on(examine(session, arguments.repair));
     for check in &checks {
         session.output.data(&if arguments.json { object(check) } else { line(check, session) })?;
     }
@@ -33,9 +36,12 @@ pub fn run(arguments: &DoctorArgs, session: &Session) -> anyhow::Result<Exit> {
     Ok(if is_well { Exit::Done } else { Exit::Failed })
 }
 
-async fn examine(session: &Session) -> Vec<Check> {
+async fn examine(session: &Session, repair: bool) -> Vec<Check> {
     let folder = session.state.path();
     let mut checks = state_folder::state_folder(folder);
+    if repair {
+        checks.extend(mend(session));
+    }
     let examined = store::examine(folder);
     checks.extend(database::database(&examined));
     // What cannot be opened was told above.
@@ -68,6 +74,15 @@ async fn examine(session: &Session) -> Vec<Check> {
     }
     checks.extend(traps::traps(&deliveries));
     checks
+}
+
+/// Repairs the record, unless a `listen` is using it.
+fn mend(session: &Session) -> Option<Check> {
+    if matches!(session.state.running(), Ok(Some(_))) {
+        let said = "nothing is repaired while a listen of this project runs";
+        return Some(Check::finding("database", said, "end it (Ctrl-C in its terminal) and try again"));
+    }
+    database::repair(&store::repair(session.state.path(), &session.clock))
 }
 
 /// The newest deliveries.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{ErrorCode, ffi};
 
+use super::Repaired;
+
 /// Why the record could not be written or read. It names the file; [`hint`](Self::hint) says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -41,7 +43,7 @@ pub enum StoreError {
         /// The limit, in bytes.
         most: u64,
     },
-    /// The file is not a database, or not a sound one, or not ours.
+    /// The file is not a database, or not a sound one.
     #[error("`{}` is damaged: {detail}", .file.display())]
     Damaged {
         /// The file.
@@ -49,6 +51,17 @@ pub enum StoreError {
         /// What exactly.
         detail: String,
     },
+    /// What stands there is not ours.
+    #[error("`{}` is not a record of mbaas-dev: {detail}", .file.display())]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// What exactly.
+        detail: String,
+    },
+    /// The file was damaged, and is a new one now.
+    #[error("{0}")]
+    Repaired(Repaired),
     /// A newer version of this program wrote the file.
     #[error(
         "`{}` was written by a newer mbaas-dev: it has format {found}, and this one knows formats up to {known}",
@@ -127,11 +140,18 @@ impl StoreError {
                 "take old deliveries out (`mbaas-dev deliveries prune --keep 1000`, or `listen --keep 7d`), or raise \
                  the limit; recording goes on by itself after that"
             }
-            Self::Damaged { file, .. } => {
-                let file = file.display().to_string();
-                let aside = quoted(&format!("{file}.damaged"));
-                return format!("move it away (`mv {} {aside}`) and start again", quoted(&file));
+            Self::Damaged { .. } => {
+                "`mbaas-dev doctor --repair` keeps it aside, and saves what can be read into a new one"
             }
+            Self::Foreign { file, .. } => {
+                let file = file.display().to_string();
+                let aside = quoted(&format!("{file}.old"));
+                return format!(
+                    "move it away (`mv {} {aside}`), or use another folder with `--data-dir`",
+                    quoted(&file)
+                );
+            }
+            Self::Repaired(repaired) => return repaired.hint(),
             Self::Newer { .. } => "update mbaas-dev, or use another folder with `--data-dir`",
             Self::ReadOnly { .. } => "make it writable, or use another folder with `--data-dir`",
             Self::Unwritable { .. } => {
@@ -181,7 +201,7 @@ impl StoreError {
         match (cause.code, cause.extended_code) {
             // Our SQL is tested, so it is the tables that do not fit it.
             (ErrorCode::Unknown, ffi::SQLITE_ERROR) => {
-                Self::Damaged { file, detail: format!("its tables are not those of mbaas-dev ({detail})") }
+                Self::Foreign { file, detail: format!("its tables are others ({detail})") }
             }
             (_, ffi::SQLITE_CANTOPEN_SYMLINK) => Self::Symlink { file },
             // The former is that the index of the log cannot grow.
@@ -236,10 +256,10 @@ mod tests {
 
     #[test]
     fn a_hint_can_be_pasted_into_a_shell() {
-        let error = StoreError::Damaged { file: "/a b/it's.db".into(), detail: "x".into() };
-        assert!(error.hint().contains(r"mv '/a b/it'\''s.db' '/a b/it'\''s.db.damaged'"), "{}", error.hint());
-        let error = StoreError::Damaged { file: "/a/b.db".into(), detail: "x".into() };
-        assert!(error.hint().contains("mv /a/b.db /a/b.db.damaged"), "{}", error.hint());
+        let error = StoreError::Foreign { file: "/a b/it's.db".into(), detail: "x".into() };
+        assert!(error.hint().contains(r"mv '/a b/it'\''s.db' '/a b/it'\''s.db.old'"), "{}", error.hint());
+        let error = StoreError::Foreign { file: "/a/b.db".into(), detail: "x".into() };
+        assert!(error.hint().contains("mv /a/b.db /a/b.db.old"), "{}", error.hint());
     }
 
     #[test]
@@ -251,6 +271,15 @@ mod tests {
             StoreError::Low { file: file(), free: 1, least: 2 },
             StoreError::AtLimit { file: file(), most: 1 },
             StoreError::Damaged { file: file(), detail: "x".into() },
+            StoreError::Foreign { file: file(), detail: "x".into() },
+            StoreError::Repaired(Repaired {
+                file: file(),
+                aside: "/d/a".into(),
+                why: "x".into(),
+                saved: 3,
+                bare: 1,
+                known: 9,
+            }),
             StoreError::Newer { file: file(), found: 9, known: 1 },
             StoreError::ReadOnly { file: file() },
             StoreError::Unwritable { file: file(), detail: "x".into() },
@@ -263,7 +292,10 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains("`/d/deliveries.db`") && !message.ends_with('.'), "{message}");
             let hint = error.hint();
-            assert!(hint.starts_with(|c: char| c.is_lowercase()) && !hint.ends_with('.'), "{hint}");
+            assert!(
+                hint.starts_with(|c: char| c.is_lowercase() || c == '`') && !hint.ends_with('.'),
+                "{hint}"
+            );
         }
     }
 

@@ -42,11 +42,21 @@ pub(super) fn locate(folder: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
+/// What is wrong with a file that is [empty](is_empty).
+pub(super) const EMPTY: &str = "it is empty";
+
+/// Whether there is a file, and nothing in it.
+pub(super) fn is_empty(file: &Path) -> bool {
+    fs::symlink_metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
+}
+
 /// Whether there is a file; an error when it or one that SQLite keeps beside it is anything but a plain file, or the
-/// bodies beside it stand in anything but a folder.
+/// bodies beside it stand in anything but a folder. One that is empty, and has a log, is damaged: SQLite would take it for
+/// a new one, and remove the log.
 pub(super) fn exists(file: &Path) -> Result<bool, StoreError> {
     bodies::Folder::beside(file).check()?;
     let mut found = false;
+    let mut has_log = false;
     for suffix in ["-journal", "-shm", "-wal", ""] {
         let mut path = OsString::from(file);
         path.push(suffix);
@@ -54,9 +64,15 @@ pub(super) fn exists(file: &Path) -> Result<bool, StoreError> {
         found = match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_symlink() => return Err(StoreError::Symlink { file: path }),
             Ok(metadata) if !metadata.is_file() => {
-                return Err(StoreError::Damaged { file: path, detail: "it is not a file".to_owned() });
+                return Err(StoreError::Foreign { file: path, detail: "it is not a file".to_owned() });
             }
-            Ok(_) => true,
+            Ok(metadata) => {
+                has_log |= suffix == "-wal" && metadata.len() > 0;
+                if suffix.is_empty() && metadata.len() == 0 && has_log {
+                    return Err(StoreError::Damaged { file: path, detail: EMPTY.to_owned() });
+                }
+                true
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(StoreError::Unwritable { file: path, detail: error.to_string() }),
         };
@@ -66,9 +82,19 @@ pub(super) fn exists(file: &Path) -> Result<bool, StoreError> {
 
 /// Opens the file for writing, making it when there is none, with its tables up to date.
 pub(super) fn open_for_writing(file: &Path) -> Result<Connection, StoreError> {
-    if !exists(file)? {
-        create(file)?;
+    if exists(file)? {
+        return open_what_is_there(file);
     }
+    create(file)?;
+    open_what_is_there(file).inspect_err(|_| {
+        // On a full disk, say: left there, it would be taken for one that lost everything.
+        if is_empty(file) {
+            drop(fs::remove_file(file));
+        }
+    })
+}
+
+fn open_what_is_there(file: &Path) -> Result<Connection, StoreError> {
     let mut connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let failed = |error: rusqlite::Error| StoreError::from_sqlite(file, &error);
     if connection.is_readonly("main").map_err(failed)? {

@@ -38,6 +38,11 @@ pub struct Health {
 
 /// Examines the record in `folder`; `None` when there is none.
 pub fn examine(folder: &Path) -> Result<Option<Health>, StoreError> {
+    examine_up_to(folder, LARGEST_CHECKED)
+}
+
+/// Examines the record, and looks through its structure when the file has at most so many bytes.
+pub(super) fn examine_up_to(folder: &Path, largest: u64) -> Result<Option<Health>, StoreError> {
     // A reader looks at what stands there, and brings an old file up to date.
     if Reader::open(folder)?.is_none() {
         return Ok(None);
@@ -52,7 +57,7 @@ pub fn examine(folder: &Path) -> Result<Option<Health>, StoreError> {
     let bytes = length("");
     let bodies = Folder::beside(&file);
     let examined = || {
-        let damage = if bytes > LARGEST_CHECKED {
+        let damage = if bytes > largest {
             None
         } else {
             let mut statement = connection.prepare("PRAGMA quick_check(5)")?;

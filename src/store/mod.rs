@@ -20,6 +20,7 @@ mod prune;
 mod query;
 mod reader;
 mod remove;
+mod repair;
 mod room;
 mod row;
 mod schema;
@@ -42,10 +43,11 @@ pub use prune::{Limits, Pruned, Pruner};
 pub use query::{Came, Query, Recorded, Selector};
 pub use reader::Reader;
 pub use remove::remove;
+pub use repair::{Repaired, repair};
 pub use room::Room;
 pub use writer::Waiting;
 
-use crate::model::{Attempt, Incoming, Target};
+use crate::model::{Attempt, Clock, Incoming, Target};
 use later::Later;
 use outbox::Outbox;
 use writer::{Command, Job, Writer};
@@ -73,16 +75,37 @@ impl Store {
     /// The file is `deliveries.db`, readable by its owner only. Blocks, for up to 5 seconds when another program
     /// holds the file.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        Self::open_within(folder, Room::ALL)
+        Self::start(folder, Room::ALL, None)
     }
 
-    /// Like [`open`](Self::open). While there is no `room`, deliveries are refused; attempts are still written.
-    pub fn open_within(folder: &Path, room: Room) -> Result<Self, StoreError> {
+    /// Like [`open`](Self::open), for whoever writes for long. While there is no `room`, deliveries are refused; attempts
+    /// are still written. A record that is damaged is repaired, now (what came of that is given) or when it is noticed:
+    /// then all that was to be written at that moment gets [`StoreError::Repaired`].
+    pub fn open_to_stay(
+        folder: &Path,
+        room: Room,
+        clock: &Clock,
+    ) -> Result<(Self, Option<Repaired>), StoreError> {
+        let file = file::locate(folder)?;
+        let start = || Self::start(folder, room, Some(clock.clone()));
+        let damage = if file::is_empty(&file) {
+            file::EMPTY.to_owned()
+        } else {
+            match start() {
+                Err(StoreError::Damaged { detail, .. }) => detail,
+                started => return Ok((started?, None)),
+            }
+        };
+        let repaired = repair::salvage(&file, damage, clock)?;
+        Ok((start()?, Some(repaired)))
+    }
+
+    fn start(folder: &Path, room: Room, repairs: Option<Clock>) -> Result<Self, StoreError> {
         let file = file::locate(folder)?;
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
         let (later, outbox) = (Later::default(), Outbox::default());
-        Writer::open(&file, room, waiting, later.clone(), outbox.clone())?.start(alive)?;
+        Writer::open(&file, room, repairs, waiting, later.clone(), outbox.clone())?.start(alive)?;
         Ok(Self { file: file.into(), queue, later, outbox, ended })
     }
 

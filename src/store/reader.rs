@@ -27,6 +27,11 @@ impl Reader {
         if !file::exists(&file)? {
             return Ok(None);
         }
+        Self::at(file).map(Some)
+    }
+
+    /// Opens a record that is there.
+    pub(super) fn at(file: PathBuf) -> Result<Self, StoreError> {
         // Reading takes some space, too: for the index of the log.
         let connection = room::with_reserve(&file, || {
             let connection = file::open_for_reading(&file)?;
@@ -37,7 +42,7 @@ impl Reader {
             file::open_for_reading(&file)
         })?;
         let bodies = Folder::beside(&file);
-        Ok(Some(Self { file, connection, bodies }))
+        Ok(Self { file, connection, bodies })
     }
 
     /// The deliveries that fit, newest first. Of an attempt's answer, headers and body are left empty.

@@ -128,8 +128,8 @@ pub(super) fn check_owner(connection: &Connection, file: &Path) -> Result<bool, 
         seen.map_err(|error| StoreError::from_sqlite(file, &error))?;
     let is_current = is_current(file, found, MIGRATIONS)?;
     if (found == 0 && things > 0) || (found > 0 && ours < 2) {
-        let detail = "its tables are not those of mbaas-dev".to_owned();
-        return Err(StoreError::Damaged { file: file.to_path_buf(), detail });
+        let detail = "its tables are others".to_owned();
+        return Err(StoreError::Foreign { file: file.to_path_buf(), detail });
     }
     Ok(is_current)
 }

@@ -16,8 +16,8 @@ use super::insert::{self, Inserts};
 use super::later::Later;
 use super::outbox::{Outbox, Reply};
 use super::room::{Gauge, Room};
-use super::texts;
-use crate::model::{Attempt, Incoming, Target};
+use super::{repair, texts};
+use crate::model::{Attempt, Clock, Incoming, Target};
 
 /// How many jobs go into one transaction at most.
 const BATCH_JOBS: usize = 256;
@@ -100,6 +100,8 @@ pub(super) struct Writer {
     open: Option<Open>,
     bodies: Appender,
     room: Gauge,
+    /// Whether a damaged file is repaired, and what then knows the time.
+    repairs: Option<Clock>,
     queue: mpsc::Receiver<Command>,
     later: Later,
     outbox: Outbox,
@@ -145,6 +147,7 @@ impl Writer {
     pub(super) fn open(
         file: &Path,
         room: Room,
+        repairs: Option<Clock>,
         queue: mpsc::Receiver<Command>,
         later: Later,
         outbox: Outbox,
@@ -158,6 +161,7 @@ impl Writer {
             open,
             bodies,
             room,
+            repairs,
             queue,
             later,
             outbox,
@@ -274,12 +278,19 @@ impl Writer {
         if jobs.is_empty() {
             return;
         }
-        let outcome = self.commit(&jobs);
+        let outcome = self.commit(&jobs).map_err(|error| self.repair(error));
         let replies = jobs.into_iter().map(|(_, reply)| reply);
         match outcome {
             Ok(outcomes) => self.outbox.send(replies.zip(outcomes)),
             Err(error) => self.outbox.send(replies.zip(std::iter::repeat(Err(error)))),
         }
+    }
+
+    /// Repairs a damaged file, if that is wanted; what is told to those who had something to write.
+    fn repair(&mut self, error: StoreError) -> StoreError {
+        let (StoreError::Damaged { detail, .. }, Some(clock)) = (&error, &self.repairs) else { return error };
+        self.open = None;
+        repair::salvage(&self.file, detail.clone(), clock).map_or_else(|error| error, StoreError::Repaired)
     }
 
     /// Whether there is room for the jobs; where there is none, the log may have some.

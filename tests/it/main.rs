@@ -8,6 +8,7 @@
 //! | `fidelity` | the handler gets the very bytes that the sender sent, and the sender the handler's answer |
 //! | `misbehaving` | handlers that are down, slow, broken or hostile |
 //! | `durability` | what was acknowledged is on disk: kill -9, locked, damaged and foreign stores |
+//! | `damage` | a damaged record is kept aside, and what can be read of it goes into a new one |
 //! | `disk` | a disk that gets full: recording stops before, reading and pruning go on |
 //! | `power` | power cuts at any moment, disks that fail, earlier formats, dying in the middle of taking them over |
 //! | `recall` | deliveries compared, replayed with a difference, exported, imported, pruned; `doctor` |
@@ -39,6 +40,7 @@ mod away;
 mod canonical;
 mod catalogue;
 mod commands;
+mod damage;
 mod disk;
 mod durability;
 mod faults;

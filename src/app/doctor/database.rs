@@ -3,7 +3,7 @@
 use super::Check;
 use crate::model::Printable;
 use crate::observers::advice::size;
-use crate::store::{Health, StoreError};
+use crate::store::{Health, Repaired, StoreError};
 
 const NAME: &str = "database";
 
@@ -12,6 +12,18 @@ const LARGE: u64 = 2 * 1024 * 1024 * 1024;
 
 /// From this size on something keeps the log from being copied back, in bytes.
 const LARGE_LOG: u64 = 256 * 1024 * 1024;
+
+/// What repairing it gave; nothing when there was nothing to repair.
+pub fn repair(repaired: &Result<Option<Repaired>, StoreError>) -> Option<Check> {
+    match repaired {
+        Err(error) => Some(Check::finding(NAME, error.to_string(), error.hint())),
+        Ok(Some(repaired)) if repaired.saved < repaired.known || repaired.bare > 0 => {
+            Some(Check::finding(NAME, repaired.to_string(), repaired.hint()))
+        }
+        Ok(Some(repaired)) => Some(Check::good(NAME, format!("{repaired}; {}", repaired.hint()))),
+        Ok(None) => None,
+    }
+}
 
 /// What examining it gave.
 pub fn database(examined: &Result<Option<Health>, StoreError>) -> Vec<Check> {
@@ -87,6 +99,6 @@ mod tests {
         assert_eq!(findings(Health { lost: vec![lost], ..health.clone() }), 1);
         assert_eq!(findings(Health { bytes: LARGE + 1, log_bytes: LARGE_LOG + 1, ..health }), 2);
         let newer = StoreError::Newer { file: "/d/deliveries.db".into(), found: 9, known: 1 };
-        assert!(database(&Err(newer))[0].advice.as_deref().is_some_and(|advice| advice.contains("Update")));
+        assert!(database(&Err(newer))[0].advice.as_deref().is_some_and(|advice| advice.contains("update")));
     }
 }

@@ -8,8 +8,15 @@ use std::path::Path;
 use super::Check;
 
 /// What stands in the folder, for its owner only.
-const FILES: [&str; 6] =
-    ["deliveries.db", "deliveries.db-wal", "deliveries.db-shm", "secrets.json", "listen.json", "lock"];
+const FILES: [&str; 7] = [
+    "deliveries.db",
+    "deliveries.db-wal",
+    "deliveries.db-shm",
+    "ballast",
+    "secrets.json",
+    "listen.json",
+    "lock",
+];
 
 /// The folder within it, likewise.
 const BODIES: &str = "bodies";

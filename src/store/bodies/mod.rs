@@ -86,7 +86,7 @@ impl Folder {
         match fs::symlink_metadata(&self.0) {
             Ok(found) if found.is_symlink() => Err(StoreError::Symlink { file: file() }),
             Ok(found) if !found.is_dir() => {
-                Err(StoreError::Damaged { file: file(), detail: "it is not a folder".to_owned() })
+                Err(StoreError::Foreign { file: file(), detail: "it is not a folder".to_owned() })
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::from_io(&self.0, &error))

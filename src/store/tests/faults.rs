@@ -7,7 +7,6 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use tempfile::tempdir;
 
-use super::super::StoreError;
 use super::*;
 
 fn file(folder: &Path) -> PathBuf {
@@ -77,7 +76,19 @@ fn what_is_no_database_is_damaged() {
     assert!(matches!(refused_as(folder.path()), StoreError::Damaged { .. }));
     fs::remove_file(file(folder.path())).unwrap();
     fs::create_dir(file(folder.path())).unwrap();
+    assert!(matches!(refused_as(folder.path()), StoreError::Foreign { .. }));
+}
+
+#[tokio::test]
+async fn an_empty_file_is_damaged_where_there_is_a_log() {
+    let folder = recorded().await;
+    let store = Store::open(folder.path()).unwrap();
+    record(&store, &incoming(&clock(2))).await;
+    fs::write(file(folder.path()), "").unwrap();
+    let log = || fs::metadata(file(folder.path()).with_extension("db-wal")).unwrap().len();
+    let before = log();
     assert!(matches!(refused_as(folder.path()), StoreError::Damaged { .. }));
+    assert_eq!((before > 0, log()), (true, before), "SQLite would have removed it");
 }
 
 #[test]
@@ -100,9 +111,9 @@ async fn other_formats_and_other_tables_are_told() {
     set(known);
     outsider(folder.path()).execute("ALTER TABLE deliveries RENAME COLUMN origin TO source", []).unwrap();
     let writing = Store::open(folder.path()).map(drop).unwrap_err();
-    assert!(matches!(writing, StoreError::Damaged { .. }), "{writing:?}");
+    assert!(matches!(writing, StoreError::Foreign { .. }), "{writing:?}");
     let reading = reader(folder.path()).list(&Query { limit: 1, ..Query::default() });
-    assert!(matches!(reading, Err(StoreError::Damaged { .. })), "{reading:?}");
+    assert!(matches!(reading, Err(StoreError::Foreign { .. })), "{reading:?}");
 }
 
 #[cfg(unix)]

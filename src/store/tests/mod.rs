@@ -3,6 +3,7 @@
 mod faults;
 mod large;
 mod list;
+mod repair;
 mod texts;
 mod write;
 
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::{Query, Reader, Recorded, Selector, Store, Waiting};
+use super::{Query, Reader, Recorded, Selector, Store, StoreError, Waiting};
 use crate::model::{
     Answer, Attempt, Clock, Delivery, DeliveryId, Failure, FailureKind, Headers, Incoming, Kind, Origin,
     Outcome, Request, Verdict,
