@@ -88,6 +88,36 @@ fn through_listen_the_head_and_the_verdict_are_the_same() {
 }
 
 #[test]
+fn what_a_sender_sends_again_is_a_delivery_of_its_own_each_time() {
+    let (world, handler) = (world(), Handler::start());
+    handler.become_(crate::handler::answer(500, &[], b"no"));
+    let listen = world.listen(&["--forward", &handler.target(), "--secret", &format!("v2={WHSEC}")]);
+    let sent = ["trigger", "failed.json", "--contract", "v2", "--secret", WHSEC];
+    assert_eq!(world.run_process(&sent).status.code(), Some(3));
+    // The same message to the byte, as a sender does that was not answered with 2xx.
+    let first = handler.next();
+    let mut head = format!("{}\r\n", first.line);
+    for (name, value) in &first.headers {
+        head += &format!("{}: {}\r\n", String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+    }
+    let tries = 20;
+    for _ in 0..tries {
+        let mut stream = std::net::TcpStream::connect(listen.address()).unwrap();
+        let close = "Connection: close\r\n\r\n";
+        std::io::Write::write_all(&mut stream, format!("{head}{close}{}", first.body_text()).as_bytes())
+            .unwrap();
+        let mut answered = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answered).unwrap();
+        assert!(answered.starts_with("HTTP/1.1 500 "), "{answered}");
+        assert_eq!(handler.next().header("svix-id"), first.header("svix-id"));
+    }
+    let listed = world.run(&["deliveries", "list", "--json", "--limit", "100"]).objects();
+    let shown = listed.iter().filter(|object| object["signature"] == "valid").count();
+    report("P3", tries, (tries + 1).abs_diff(shown));
+    assert_eq!(shown, tries + 1);
+}
+
+#[test]
 fn strict_refuses_what_is_not_authenticated_in_every_contract() {
     let (world, handler) = (world(), Handler::start());
     let secrets = ["--secret", PLAIN, "--secret", &format!("v2={WHSEC}")];

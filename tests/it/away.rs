@@ -111,6 +111,8 @@ fn what_comes_while_the_handler_is_away_is_held_and_goes_on_in_order_even_after_
     let waiting = world.run(&["deliveries", "list", "--json", "--limit", "10000"]).objects();
     assert!(waiting.iter().all(|delivery| delivery.get("held").is_none()), "nothing waits any more");
     report("D9", count, 0);
+    report("P2", count, 0);
+    report("P4", count, 0);
 }
 
 #[test]

@@ -292,6 +292,7 @@ fn survives(
     let again = letters.iter().filter(|letter| letter.tries > 1).count();
     println!("{} deliveries over {kills} kills, {again} sent again", letters.len());
     report("D1", kills, violations);
+    report("P1", kills, violations);
     assert_eq!(violations, 0);
     assert!(recorded.is_empty(), "{} were never sent", recorded.len());
     (letters.len(), again)

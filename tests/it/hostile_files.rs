@@ -220,6 +220,7 @@ fn fixtures_and_settings_are_data_and_reach_nothing() {
         fs::remove_file(precious.world.folder().join(file)).unwrap();
     }
     report("S23", inputs, violations.len());
+    report("P8", inputs, violations.len());
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 

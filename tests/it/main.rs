@@ -14,6 +14,7 @@
 //! | `recall` | deliveries compared, replayed with a difference, exported, imported, pruned; `doctor` |
 //! | `secrecy` | planted secrets are in no export or report, and comparing one tells nothing |
 //! | `signals` | Ctrl-C once and twice, SIGTERM, closed and slow pipes |
+//! | `fuzzing` | any bytes for every parser that sees what others wrote |
 //! | `hostile_files` | fixtures, settings, names, links and JSON that may have come with a project |
 //! | `surroundings` | ports taken, folders not writable, closed streams, signals at any moment, clocks that jump |
 //! | `https` | handlers behind TLS: trusted or not, for another name, expired, or not TLS at all |
@@ -46,6 +47,7 @@ mod durability;
 mod faults;
 mod fidelity;
 mod frameworks;
+mod fuzzing;
 mod handler;
 mod hostile_files;
 mod https;

@@ -170,6 +170,7 @@ fn a_flood_of_connections_leaves_room_for_who_asks() {
     assert!(slowest < 5000.0, "{slowest} ms");
     assert!(memory(&listening, "VmHWM:") < 200 * 1024);
     report("S10", count, bad);
+    report("P7", count, bad);
 }
 
 #[test]
@@ -295,7 +296,8 @@ fn large_bodies_arrive_whole_and_memory_stays_bounded_however_many_come_at_once(
         }
     }
     report("D13", inputs, violations.len());
-    report("D23", inputs, 0);
+    report("D23", inputs, violations.len());
+    report("P7", inputs, violations.len());
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 

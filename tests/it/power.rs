@@ -423,6 +423,7 @@ fn a_disk_that_fails_costs_no_more_than_a_503() {
         }
     }
     report("D4", inputs, violations.len());
+    report("P9", inputs, violations.len());
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 

@@ -207,6 +207,7 @@ fn no_planted_secret_is_in_an_export_or_a_report_and_each_is_there_when_asked_fo
     let recorded = (0..never_recorded).filter(|number| whole.contains(number));
     violations.extend(recorded.map(|number| format!("recorded: {}", planted.0[number])));
     report("S22", inputs + total, violations.len());
+    report("P10", inputs + total, violations.len());
     assert!(violations.is_empty(), "{} of {total}:\n{}", violations.len(), violations.join("\n"));
 }
 

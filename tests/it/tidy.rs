@@ -148,6 +148,32 @@ fn secrets_are_compared_in_constant_time() {
     report("S20", sources.len(), 0);
 }
 
+/// A table of `tests/mutations.toml`.
+fn mutations() -> Vec<toml::Table> {
+    let all: toml::Table = read(&root().join("tests/mutations.toml")).parse().unwrap();
+    let all = all["mutation"].as_array().unwrap();
+    all.iter().map(|mutation| mutation.as_table().unwrap().clone()).collect()
+}
+
+#[test]
+fn every_mutation_can_be_made_and_every_item_has_one() {
+    let text = |mutation: &toml::Table, key: &str| mutation[key].as_str().unwrap().to_owned();
+    let mutations = mutations();
+    for mutation in &mutations {
+        let (file, search) = (text(mutation, "file"), text(mutation, "search"));
+        let found = read(&root().join(&file)).matches(&search).count();
+        assert_eq!(found, 1, "tests/mutations.toml: {file} has {found} × {search:?}");
+        assert_ne!(search, text(mutation, "replace"));
+    }
+    let assured = read(&root().join("docs/assurance.md"));
+    let items = assured.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next());
+    let is_item = |item: &&str| item.starts_with(['S', 'D']) && item[1..].parse::<u8>().is_ok();
+    for item in items.filter(is_item) {
+        let has_one = mutations.iter().any(|mutation| mutation["item"].as_str() == Some(item));
+        assert!(has_one, "tests/mutations.toml has nothing that shows that the test of {item} can fail");
+    }
+}
+
 #[test]
 fn every_test_file_is_listed() {
     let main = read(&root().join("tests/it/main.rs"));

@@ -455,6 +455,7 @@ fn no_target_on_the_wire_leads_anywhere_but_to_the_handler() {
         }
     }
     report("S15", inputs, violations.len());
+    report("P8", inputs, violations.len());
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
