@@ -1,5 +1,6 @@
 //! The command line: one file for each command, with its help text, its arguments and one function.
 
+mod alerting;
 mod arguments;
 mod completions;
 mod config;
@@ -17,6 +18,7 @@ mod persisting;
 mod replay;
 mod report;
 mod roads;
+mod scenario;
 mod scrutiny;
 mod secret;
 mod selection;
@@ -83,6 +85,8 @@ enum Command {
     Listen(listen::ListenArgs),
     Trigger(trigger::TriggerArgs),
     Replay(replay::ReplayArgs),
+    #[command(subcommand)]
+    Scenario(scenario::ScenarioCommand),
     #[command(subcommand)]
     Deliveries(deliveries::DeliveriesCommand),
     #[command(subcommand)]
@@ -233,6 +237,7 @@ fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
         Command::Listen(arguments) => listen::run(arguments, session),
         Command::Trigger(arguments) => trigger::run(&arguments, session),
         Command::Replay(arguments) => replay::run(&arguments, &session),
+        Command::Scenario(command) => scenario::run(command, session),
         Command::Deliveries(command) => deliveries::run(command, session),
         Command::Events(command) => events::run(command, &session),
         Command::Fixtures(command) => fixtures::run(command, &session),

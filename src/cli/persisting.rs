@@ -1,5 +1,7 @@
 //! The simulated sender: how it tries again, what goes wrong on its way, and how each of its attempts is shown.
 
+use std::time::Duration;
+
 use clap::builder::{StyledStr, TypedValueParser};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
@@ -10,7 +12,7 @@ use super::report::{Exit, Usage, exit_of};
 use super::roads::{self, Purpose};
 use crate::contract::retry::{Ladder, Next};
 use crate::model::{FORMAT_VERSION, Kind, Speed, millis, span};
-use crate::scenario::{FAULTS, Faults};
+use crate::scenario::{FAULTS, Faults, Scenario};
 use crate::sources::pace::Pace;
 use crate::sources::persist::Try;
 
@@ -18,9 +20,9 @@ use crate::sources::persist::Try;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The sender's retries and faults")]
 pub struct SenderArgs {
-    /// What happens to an event that the handler does not acknowledge
-    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
-    retry: Retry,
+    /// What happens to an event that the handler does not acknowledge [default: off, or what the scenario says]
+    #[arg(long, value_name = "HOW", value_enum)]
+    retry: Option<Retry>,
     #[arg(long, value_name = "FAULT", value_parser = FaultParser, long_help = fault_help(),
           help = "What goes wrong on the way; several can be given: duplicate, lose=20%, gzip, …")]
     fault: Vec<String>,
@@ -28,7 +30,7 @@ pub struct SenderArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     duplicate: Option<u32>,
     /// How many times as fast as in reality, or max for no waiting at all. Each attempt shows how long the real
-    /// sender would have waited before it [default: 1]
+    /// sender would have waited before it [default: 1, for scenarios 60]
     #[arg(long, value_name = "N|max")]
     speed: Option<Speed>,
     /// What ids, faults and the jitter of retries follow from: the same number gives the same ones again
@@ -40,10 +42,9 @@ pub struct SenderArgs {
     at: Option<Timestamp>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Retry {
     /// It is sent once
-    #[default]
     Off,
     /// It is sent again as its real sender does, with the same id and a fresh signature: preview and v2 make 7 attempts
     /// within 3 hours, the others 4 within 21 seconds, or 3 for the status changes of v1
@@ -78,16 +79,11 @@ fn fault_help() -> StyledStr {
 }
 
 impl SenderArgs {
-    /// Whether anything is asked for that only sending shows.
+    /// What goes wrong with the events of `trigger`.
     pub fn faults(&self) -> Result<Faults, Usage> {
         let mut faults = Faults::default();
-        for text in &self.fault {
-            faults.add(text).map_err(|error| Usage::new(error.to_string(), ""))?;
-        }
-        if let Some(duplicates) = self.duplicate {
-            faults.duplicates = duplicates;
-        }
-        if self.speed.is_some() && self.retry == Retry::Off && !faults.take_time() {
+        self.add_to(&mut faults)?;
+        if self.speed.is_some() && self.retry != Some(Retry::Contract) && !faults.take_time() {
             return Err(Usage::new(
                 "--speed is about the time between requests, and there is none",
                 "give `--retry contract`, or a fault that takes time, such as `--fault delay=10s`",
@@ -96,15 +92,39 @@ impl SenderArgs {
         Ok(faults)
     }
 
+    /// Has a scenario played with what the command line says beyond what it says itself.
+    pub fn impose_on(&self, scenario: &mut Scenario) -> Result<(), Usage> {
+        if let Some(retry) = self.retry {
+            scenario.retries = retry == Retry::Contract;
+        }
+        self.add_to(&mut scenario.faults)?;
+        scenario.steps.iter_mut().try_for_each(|step| self.add_to(&mut step.faults))
+    }
+
+    fn add_to(&self, faults: &mut Faults) -> Result<(), Usage> {
+        for text in &self.fault {
+            faults.add(text).map_err(|error| Usage::new(error.to_string(), ""))?;
+        }
+        if let Some(duplicates) = self.duplicate {
+            faults.duplicates = duplicates;
+        }
+        Ok(())
+    }
+
     /// The schedule by which the sender tries again; `None` when it does not.
     pub fn ladder(&self, ladder: &'static Ladder) -> Option<&'static Ladder> {
-        (self.retry == Retry::Contract).then_some(ladder)
+        (self.retry == Some(Retry::Contract)).then_some(ladder)
+    }
+
+    /// How fast its time passes.
+    pub fn speed(&self, usual: Speed) -> Speed {
+        self.speed.unwrap_or(usual)
     }
 
     /// The time of the sender. Whoever lets chance decide is told how to have it decide the same again.
-    pub fn pace(&self, faults: &Faults, session: &Session) -> Pace {
+    pub fn pace(&self, is_random: bool, usual: Speed, session: &Session) -> Pace {
         let seed = self.seed.or_else(|| {
-            faults.are_random().then(|| {
+            is_random.then(|| {
                 let seed = u64::from(u32::from_le_bytes(session.clock.random_bytes()));
                 session
                     .output
@@ -112,7 +132,7 @@ impl SenderArgs {
                 seed
             })
         });
-        Pace::new(&session.clock, self.speed.unwrap_or(Speed::REAL), seed, self.at)
+        Pace::new(&session.clock, self.speed(usual), seed, self.at)
     }
 }
 
@@ -133,24 +153,28 @@ pub fn show(
         Some(sent) => drop(roads::show(sent, purpose, session, false)?),
         None => output.data(&style.lost(kind, &session.clock))?,
     }
-    let Try { number, of, next, .. } = attempt;
-    let said = match next {
-        None => return Ok(()),
-        Some(Next::Acknowledged) if *number == 1 => return Ok(()),
-        Some(Next::Acknowledged) => "acknowledged".to_owned(),
-        Some(Next::After(std::time::Duration::ZERO)) => "tried again at once".to_owned(),
-        Some(Next::After(pause)) => format!("tried again after {}", span(*pause)),
-        Some(Next::Final) => "not tried again: to its sender such an answer is final".to_owned(),
-        Some(Next::Exhausted) => "given up".to_owned(),
-    };
-    for line in style.below(&format!("attempt {number} of {of}: {said}")) {
+    for line in told(attempt).iter().flat_map(|said| style.below(said)) {
         output.data(&line)?;
     }
     Ok(())
 }
 
+/// What the sender does after an attempt; `None` when there is nothing to say about that.
+pub fn told(attempt: &Try) -> Option<String> {
+    let Try { number, of, next, .. } = attempt;
+    let said = match next.as_ref()? {
+        Next::Acknowledged if *number == 1 => return None,
+        Next::Acknowledged => "acknowledged".to_owned(),
+        Next::After(Duration::ZERO) => "tried again at once".to_owned(),
+        Next::After(pause) => format!("tried again after {}", span(*pause)),
+        Next::Final => "not tried again: to its sender such an answer is final".to_owned(),
+        Next::Exhausted => "given up".to_owned(),
+    };
+    Some(format!("attempt {number} of {of}: {said}"))
+}
+
 /// The object of a delivery, or of one that there is not since it was lost, and which attempt it is.
-fn object(attempt: &Try, kind: &Kind) -> serde_json::Result<serde_json::Value> {
+pub fn object(attempt: &Try, kind: &Kind) -> serde_json::Result<serde_json::Value> {
     let Try { number, of, waited, sent, next } = attempt;
     let mut object = match sent {
         Some(sent) => serde_json::to_value(&sent.delivery)?,

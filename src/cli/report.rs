@@ -11,6 +11,7 @@ use crate::app::state::StateError;
 use crate::fixture::{FixtureError, UnknownEvent};
 use crate::json::SyntaxError;
 use crate::model::{FailureKind, Outcome, Verdict, printable_lines};
+use crate::scenario::{ScenarioError, UnknownScenario};
 use crate::signature::{BadKey, CannotSign, Unsupported};
 use crate::sources::compose::EditError;
 use crate::sources::dispatch::{DispatchError, Sent};
@@ -132,6 +133,9 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
     if is_state {
         return Some((Exit::Failed, "another folder can be given with --data-dir".to_owned()));
     }
+    if cause.is::<UnknownScenario>() {
+        return Some((Exit::Usage, "`mbaas-dev scenario list` shows every one that is built in".to_owned()));
+    }
     if cause.is::<UnknownEvent>() {
         return Some((Exit::Usage, "`mbaas-dev events list` shows every event".to_owned()));
     }
@@ -139,6 +143,7 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
         return Some((Exit::Usage, hint));
     }
     let is_usage = cause.is::<FixtureError>()
+        || cause.is::<ScenarioError>()
         || cause.is::<SyntaxError>()
         || cause.is::<EditError>()
         || cause.is::<SecretError>()

@@ -60,6 +60,12 @@ impl RoadArgs {
         Ok(running.and_then(|(running, ..)| running.ingress.parse().ok()))
     }
 
+    /// The same way to another target.
+    #[must_use]
+    pub fn towards(&self, target: &Target) -> Self {
+        Self { to: Some(target.clone()), ..self.clone() }
+    }
+
     /// The secret to sign with.
     pub fn secret(&self, session: &Session) -> anyhow::Result<ChosenSecret> {
         self.secret.choose_beside(session)
@@ -151,6 +157,17 @@ fn is_same(ingress: Option<&Target>, target: &Target) -> bool {
     ingress.is_some_and(|ingress| {
         ingress.place() == target.place() || (local(ingress).is_some() && local(ingress) == local(target))
     })
+}
+
+/// Refuses faults that concern the connection to the handler where `listen` stands between.
+pub fn check_connection(concerned: bool, open: &OpenRoad) -> Result<(), Usage> {
+    if !concerned || open.is_direct() {
+        return Ok(());
+    }
+    Err(Usage::new(
+        "the faults `slow` and `reset` concern the connection to the handler, and here `listen` stands between",
+        "give `--to` with the handler's own address",
+    ))
 }
 
 /// Where the files of meetings can be fetched: from the running listen, or from nowhere.

@@ -7,17 +7,19 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Session;
+use super::alerting::alert;
 use super::arguments::{HeaderStyleArg, PatchArgs};
 use super::expectation::Expectation;
 use super::persisting::{self, SenderArgs, exit_of_last};
 use super::report::{Exit, Usage};
 use super::roads::{self, Purpose, RoadArgs};
 use super::scrutiny::scrutinise;
+use crate::contract::retry::Next;
 use crate::contract::sender;
 use crate::fixture::Catalogue;
-use crate::model::{Contract, EventName, Target};
+use crate::model::{Contract, EventName, Origin, Speed, Target};
 use crate::observers::request_text;
-use crate::scenario::{Faults, Sending, order};
+use crate::scenario::{Sending, order};
 use crate::signature::SignMode;
 use crate::sources::dispatch::Sent;
 use crate::sources::maker::{Event, Maker, Message};
@@ -82,6 +84,9 @@ pub struct TriggerArgs {
     json: bool,
     #[command(flatten)]
     sender: SenderArgs,
+    /// Where to send the alert `webhook_delivery_exhausted` when all attempts at an event have failed
+    #[arg(long, value_name = "TARGET", requires = "retry", help_heading = "The sender's retries and faults")]
+    alert: Option<Target>,
 }
 
 fn sign_mode() -> impl clap::builder::TypedValueParser<Value = SignMode> {
@@ -118,6 +123,7 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
         style: arguments.header_style.into(),
         method: arguments.method.clone(),
         raw: arguments.raw,
+        origin: Origin::Trigger,
         names: Catalogue::embedded().wire_names(),
         artifacts: roads::artifacts(&session)?,
         environment: session.environment,
@@ -127,7 +133,7 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
         let secret = arguments.road.secret(&session)?;
         let target = arguments.road.target(&session)?;
         let target = target.unwrap_or_else(|| Target::local("localhost", 4400));
-        let pace = arguments.sender.pace(&Faults::default(), &session);
+        let pace = arguments.sender.pace(false, Speed::REAL, &session);
         let parcel = maker.make(&pace.clock, &secret.keys)?;
         let text = if arguments.curl {
             request_text::curl(&target, &parcel.request)
@@ -176,14 +182,8 @@ fn check_minutes(event: &Event) -> anyhow::Result<()> {
 async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyhow::Result<Exit> {
     let (ladder, faults) = (maker.ladder(), arguments.sender.faults()?);
     let open = arguments.road.open(session, ladder.timeout)?;
-    if faults.concern_the_connection() && !open.is_direct() {
-        return Err(Usage::new(
-            "the faults `slow` and `reset` concern the connection to the handler, and here `listen` stands between",
-            "give `--to` with the handler's own address",
-        )
-        .into());
-    }
-    let pace = arguments.sender.pace(&faults, session);
+    roads::check_connection(faults.concern_the_connection(), &open)?;
+    let pace = arguments.sender.pace(faults.are_random(), Speed::REAL, session);
     let sender = Sender {
         road: &open.road,
         keys: &open.secret.keys,
@@ -191,18 +191,36 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
         ladder: arguments.sender.ladder(ladder),
         faults: &faults,
     };
-    let mut exit = Exit::Done;
-    let mut sent: u64 = 0;
+    let mut course = Course { sent: 0, exhausted: 0, exit: Exit::Done };
     let ended = tokio::select! {
-        ended = send_all(arguments, maker, &sender, session, &mut sent, &mut exit) => ended.map(|()| exit),
+        ended = send_all(arguments, maker, &sender, session, &mut course) => ended.map(|()| course.exit),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
     };
+    let Course { sent, exhausted, .. } = course;
     let requests = u64::from(arguments.count) * u64::from(faults.duplicates + 1);
     if requests > 1 {
         session.output.talk(&format!("{sent} of {requests} sent"));
     }
     open.close().await;
-    ended
+    let mut exit = ended?;
+    for target in arguments.alert.iter().cycle().take(exhausted) {
+        if exit == Exit::Interrupted {
+            break;
+        }
+        let road = (&arguments.road, arguments.sender.speed(Speed::REAL));
+        exit = exit.max(alert(target, maker, road, session, arguments.json).await?);
+    }
+    Ok(exit)
+}
+
+/// How sending goes.
+struct Course {
+    /// How many requests were sent, or lost.
+    sent: u64,
+    /// How many of them were given up.
+    exhausted: usize,
+    /// The worst end so far.
+    exit: Exit,
 }
 
 /// Sends every event as often and in the order that the faults want; counts them, and keeps the worst end.
@@ -211,8 +229,7 @@ async fn send_all(
     maker: &Maker,
     sender: &Sender<'_>,
     session: &Session,
-    sent: &mut u64,
-    exit: &mut Exit,
+    course: &mut Course,
 ) -> anyhow::Result<()> {
     let purpose = if maker.mode.is_right() { Purpose::ToBeTaken } else { Purpose::ToBeRefused };
     let clock = &sender.pace.clock;
@@ -234,11 +251,12 @@ async fn send_all(
             |attempt: &Try| persisting::show(attempt, message.kind(), purpose, session, arguments.json);
         let last = sender.send(maker, message, tell).await?;
         let shown = exit_of_last(&last);
-        *exit = (*exit).max(match &last.sent {
+        course.exit = course.exit.max(match &last.sent {
             Some(last) => judge(arguments.expect.as_ref(), last, shown, session),
             None => shown,
         });
-        *sent += 1;
+        course.sent += 1;
+        course.exhausted += usize::from(last.next == Some(Next::Exhausted));
     }
     Ok(())
 }

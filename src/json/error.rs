@@ -11,7 +11,7 @@ pub struct Position {
 
 impl Position {
     /// The position of the byte at `offset`, which has to be the first one of a character, or the end.
-    pub(super) fn of(text: &str, offset: usize) -> Self {
+    pub fn of(text: &str, offset: usize) -> Self {
         let before = &text[..offset];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }

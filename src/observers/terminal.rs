@@ -88,6 +88,33 @@ impl Style {
         self.columns(delivery, Times::Dated)
     }
 
+    /// The line for a step of a scenario: its place, its time, its event, and what became of it.
+    pub fn step(
+        &self,
+        (number, of): (usize, usize),
+        at: Duration,
+        title: &str,
+        delivery: Option<&Delivery>,
+    ) -> String {
+        let place = self.paint.faint(&format!(
+            "{number:>3}/{of:<3} {:>4}:{:02}",
+            at.as_secs() / 60,
+            at.as_secs() % 60
+        ));
+        let title = self.paint.strong(&format!("{:<40}", Printable::text(title).to_string()));
+        let Some(delivery) = delivery else {
+            return format!("{place}  {title}  {}", self.paint.odd("lost on the way"));
+        };
+        let attempt = delivery.last_attempt();
+        let latency = attempt.map(|attempt| latency(attempt.duration)).unwrap_or_default();
+        let line = format!("{place}  {title}  {} {latency:>8}", self.status(attempt, 7));
+        if self.is_narrow() {
+            line
+        } else {
+            self.with_answer(&format!("{line}  #{:<5}", delivery.number), attempt)
+        }
+    }
+
     /// The line for a request that was lost on its way, of which there is no delivery.
     pub fn lost(&self, kind: &Kind, clock: &Clock) -> String {
         let now = clock.now().to_zoned_datetime(self.zone.clone());

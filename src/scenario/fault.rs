@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::model::{duration, nearest};
 
 /// Every fault: its name, what may follow it, and what it does. Help texts and messages come from here.
-pub const FAULTS: [(&str, &str, &str); 11] = [
+pub const FAULTS: [(&str, &str, &str); 12] = [
     ("duplicate", "[=N]", "send each event N more times [1], as the same message, signed afresh"),
     ("reorder", "=N", "shuffle the events within windows of N"),
     ("lose", "=P%", "lose so many of the requests: they never reach the handler"),
+    ("lose-first", "=N", "lose the first N attempts at sending each event"),
     ("delay", "=TIME", "wait so long before each request"),
     ("jitter", "=TIME", "wait up to so long more, at random"),
     ("truncate", "[=P%]", "send the first part of the body only [50%], signed as a whole"),
@@ -35,6 +36,8 @@ pub struct Faults {
     pub window: u32,
     /// How many of the requests never arrive.
     pub loss: Share,
+    /// How many attempts at sending each event are lost before one arrives.
+    pub first_lost: u32,
     /// How long to wait before each request.
     pub delay: Duration,
     /// How much longer at the most, at random.
@@ -124,6 +127,7 @@ impl Faults {
             "duplicate" => self.duplicates = number(value.unwrap_or("1"), 1).map_err(about)?,
             "reorder" => self.window = number(value.unwrap_or_default(), 2).map_err(about)?,
             "lose" => self.loss = share("").map_err(about)?,
+            "lose-first" => self.first_lost = number(value.unwrap_or_default(), 1).map_err(about)?,
             "delay" => self.delay = time(value).map_err(about)?,
             "jitter" => self.jitter = time(value).map_err(about)?,
             "truncate" => self.truncate = Some(share("50%").map_err(about)?),
@@ -140,6 +144,31 @@ impl Faults {
             _ => self.reset = Some(share("50%").map_err(about)?),
         }
         Ok(())
+    }
+
+    /// What they are called, as it is written.
+    pub fn names(&self) -> Vec<String> {
+        let time = |name: &str, time: Duration| (time > Duration::ZERO).then(|| format!("{name}={time:?}"));
+        let share =
+            |name: &str, share: Option<Share>| share.map(|share| format!("{name}={}%", share.0 * 100.0));
+        let gzip = self.gzip.map(|signed| match signed {
+            Signed::Plain => "gzip".to_owned(),
+            Signed::Compressed => "gzip-signed".to_owned(),
+        });
+        let names = [
+            (self.duplicates > 0).then(|| format!("duplicate={}", self.duplicates)),
+            (self.window > 1).then(|| format!("reorder={}", self.window)),
+            share("lose", Some(self.loss).filter(|loss| *loss > Share(0.0))),
+            (self.first_lost > 0).then(|| format!("lose-first={}", self.first_lost)),
+            time("delay", self.delay),
+            time("jitter", self.jitter),
+            share("truncate", self.truncate),
+            self.content_type.as_ref().map(|content_type| format!("content-type={content_type}")),
+            gzip,
+            self.slow.and_then(|slow| time("slow", slow)),
+            share("reset", self.reset),
+        ];
+        names.into_iter().flatten().collect()
     }
 
     /// How long to wait before a request; `chance` is drawn from 0 to 1.
@@ -203,12 +232,13 @@ mod tests {
     fn faults_are_read_as_they_are_written() {
         let all =
             ["duplicate", "reorder=5", "lose=20%", "delay=1s", "jitter = 500ms", "truncate", "gzip-signed"];
-        let rest = ["content-type=text/plain; a=b", "slow=5", "reset=25%"];
+        let rest = ["lose-first=3", "content-type=text/plain; a=b", "slow=5", "reset=25%"];
         let read = faults(&[&all[..], &rest].concat()).unwrap();
         let expected = Faults {
             duplicates: 1,
             window: 5,
             loss: Share(0.2),
+            first_lost: 3,
             delay: Duration::from_secs(1),
             jitter: Duration::from_millis(500),
             truncate: Some(Share(0.5)),
@@ -218,6 +248,9 @@ mod tests {
             reset: Some(Share(0.25)),
         };
         assert_eq!(read, expected);
+        let mut again = Faults::default();
+        read.names().iter().for_each(|name| again.add(name).unwrap());
+        assert_eq!(again, read, "{:?}", read.names());
         assert_eq!(read.wait(0.5), Duration::from_millis(1250));
         assert!(read.concern_the_connection() && read.are_random() && read.take_time());
         let none = Faults::default();
@@ -250,7 +283,7 @@ mod tests {
             ("gzp", "there is no fault `gzp`; did you mean `gzip`?"),
             (
                 "x=1",
-                "there is no fault `x`; there are duplicate, reorder, lose, delay, jitter, truncate, content-type, gzip, gzip-signed, slow, reset",
+                "there is no fault `x`; there are duplicate, reorder, lose, lose-first, delay, jitter, truncate, content-type, gzip, gzip-signed, slow, reset",
             ),
             ("gzip=9", "the fault `gzip=9`: `gzip` takes no value"),
             ("lose", "the fault `lose`: it needs a value: `lose=P%`"),

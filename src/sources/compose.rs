@@ -17,6 +17,15 @@ pub enum Patch {
     Unset(Path),
 }
 
+impl Patch {
+    /// Where it edits.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Set(path, _) | Self::Unset(path) => path,
+        }
+    }
+}
+
 /// An edit that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[error("{edit}: {reason}")]

@@ -42,6 +42,8 @@ pub struct Maker {
     pub method: Option<String>,
     /// Whether the bytes are sent as they are, neither filled in nor brought into canonical form.
     pub raw: bool,
+    /// How deliveries of it come to be.
+    pub origin: Origin,
     /// The event type behind each wire event.
     pub names: WireNames,
     /// Where the files of meetings can be fetched.
@@ -113,7 +115,12 @@ impl Maker {
         } else {
             self.canonical_body(&self.event.fixture, clock)?
         };
-        Ok(Message { kind: self.kind(&body), body, stamp: Stamp::new(clock) })
+        Ok(self.with_body(body, clock))
+    }
+
+    /// The event with a body that is made already.
+    pub fn with_body(&self, body: Bytes, clock: &Clock) -> Message {
+        Message { kind: self.kind(&body), body, stamp: Stamp::new(clock) }
     }
 
     /// The request of one attempt at sending an event, as it leaves with these faults.
@@ -137,7 +144,7 @@ impl Maker {
             (None, Some(time)) => Manner::Slowly(time),
             (None, None) => Manner::Whole,
         };
-        let provenance = Provenance { origin: Origin::Trigger, replay_of: None, contract: Some(contract) };
+        let provenance = Provenance { origin: self.origin, replay_of: None, contract: Some(contract) };
         Ok(Parcel { request, kind: kind.clone(), provenance, manner })
     }
 

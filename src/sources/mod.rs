@@ -8,6 +8,7 @@ pub mod ingress;
 pub mod maker;
 pub mod pace;
 pub mod persist;
+pub mod player;
 pub mod provenance;
 pub mod routing;
 pub mod watch;

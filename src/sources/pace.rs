@@ -32,10 +32,20 @@ impl Pace {
 
     /// Waits as long as it takes at this speed for so much time to pass.
     pub async fn wait(&self, duration: Duration) {
-        self.real.sleep(self.speed.shrink(duration)).await;
+        self.real.sleep(self.shrink(duration)).await;
         if self.is_apart {
             self.clock.sleep(duration).await;
         }
+    }
+
+    /// How long is really waited for what should take so long.
+    pub fn shrink(&self, duration: Duration) -> Duration {
+        self.speed.shrink(duration)
+    }
+
+    /// Whether the sender's time has a beginning of its own.
+    pub fn is_apart(&self) -> bool {
+        self.is_apart
     }
 
     /// The clock of the record, which always shows the time of day.

@@ -67,7 +67,8 @@ impl Sender<'_> {
         let (mut number, mut waited) = (1, Duration::ZERO);
         loop {
             pace.wait(faults.wait(pace.clock.chance())).await;
-            let sent = if faults.loss.happens(pace.clock.chance()) {
+            let is_lost = faults.loss.happens(pace.clock.chance()) || number <= faults.first_lost as usize;
+            let sent = if is_lost {
                 None
             } else {
                 let parcel = maker.parcel(&message.again(&pace.clock), keys, faults)?;

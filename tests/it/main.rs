@@ -27,6 +27,7 @@
 //! | `faults` | what goes wrong on purpose on the way: duplicates, loss, disorder, damage, slowness, resets |
 //! | `inspector` | the inspector: its REST and WebSocket, who is let in and who is not |
 //! | `retries` | each sender's own retries: delays, ids, signatures, ends |
+//! | `scenarios` | whole meetings: each that is built in, files of one's own, what is wrong with them |
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
 //! | `wire` | senders that write what HTTP does not allow, or what can be read in two ways |
@@ -57,6 +58,7 @@ mod overload;
 mod power;
 mod recall;
 mod retries;
+mod scenarios;
 mod scripts;
 mod secrecy;
 mod signals;

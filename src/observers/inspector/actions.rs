@@ -18,7 +18,7 @@ use super::answer::{Fault, object_answer};
 use super::question::named;
 use crate::fixture::{Artifacts, Catalogue, Fixture};
 use crate::json::{Json as Parsed, Path as Place};
-use crate::model::{BadTarget, Contract, EventName, FORMAT_VERSION, Headers, Target};
+use crate::model::{BadTarget, Contract, EventName, FORMAT_VERSION, Headers, Origin, Target};
 use crate::signature::{HeaderStyle, Keyring, SignMode};
 use crate::sources::again::{Again, Repeat, again};
 use crate::sources::compose::{self, Patch};
@@ -140,6 +140,7 @@ fn parcel(inspector: &Inspector, way: &Way, order: TriggerOrder) -> Result<Parce
         style: HeaderStyle::default(),
         method: None,
         raw: false,
+        origin: Origin::Trigger,
         names: parts.names.clone(),
         artifacts: way.artifacts.clone(),
         environment: parts.environment,
