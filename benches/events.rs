@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use mbaas_dev::contract::schema::Schema;
 use mbaas_dev::fixture::{Artifacts, Catalogue, Run};
 use mbaas_dev::maker::Maker;
-use mbaas_dev::model::{Clock, Contract, Secret, Target};
+use mbaas_dev::model::{Clock, Contract, Origin, Secret, Target};
 use mbaas_dev::request_text;
 use mbaas_dev::signature::{HeaderStyle, Key, Keyring, SignMode};
 
@@ -28,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// How long each event is made over and over.
-const SPAN: Duration = Duration::from_millis(1_000);
+const SPAN: Duration = Duration::from_secs(1);
 
 fn main() {
     // Cargo adds `--bench`.
@@ -62,6 +62,7 @@ fn events() {
     ] {
         let entry = catalogue.find(&name.parse().unwrap(), Some(contract)).unwrap();
         let maker = Maker {
+            origin: Origin::Trigger,
             event: entry.clone().into(),
             minutes: None,
             patches: Vec::new(),
@@ -120,7 +121,7 @@ fn transcript() {
         let took = median(20, &mut make);
         println!(
             "transcript of 480 minutes, {contract} {name}: {:.1} MB in {}",
-            length as f64 / 1e6,
+            f64::from(u32::try_from(length).unwrap()) / 1e6,
             shown(took)
         );
     }
