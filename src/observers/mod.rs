@@ -14,3 +14,4 @@ pub mod paint;
 pub mod request_text;
 pub mod tally;
 pub mod terminal;
+pub mod timeline;

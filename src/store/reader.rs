@@ -13,7 +13,7 @@ use crate::model::{Delivery, Request};
 #[derive(Debug)]
 pub struct Reader {
     file: PathBuf,
-    connection: Connection,
+    pub(super) connection: Connection,
     bodies: Folder,
 }
 
@@ -103,7 +103,11 @@ impl Reader {
         })
     }
 
-    fn at_one_moment<T>(&self, read: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    /// Reads as the record is at one moment.
+    pub(super) fn at_one_moment<T>(
+        &self,
+        read: impl FnOnce() -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let failed = |error: rusqlite::Error| StoreError::from_sqlite(&self.file, &error);
         let moment = self.connection.unchecked_transaction().map_err(failed)?;
         let found = read().map_err(failed)?;

@@ -121,7 +121,7 @@ pub(super) fn lost(error: StoreError) -> rusqlite::Error {
 }
 
 /// Reads a column with `decode`; an error names the column.
-fn read<T>(
+pub(super) fn read<T>(
     row: &Row<'_>,
     column: &str,
     decode: impl FnOnce(ValueRef<'_>) -> FromSqlResult<T>,
@@ -145,7 +145,7 @@ fn id(value: ValueRef<'_>) -> FromSqlResult<DeliveryId> {
     format!("dlv_{}", hex::encode(value.as_blob()?)).parse().map_err(strange)
 }
 
-fn timestamp(value: ValueRef<'_>) -> FromSqlResult<Timestamp> {
+pub(super) fn timestamp(value: ValueRef<'_>) -> FromSqlResult<Timestamp> {
     Timestamp::from_microsecond(value.as_i64()?).map_err(|error| strange(error.to_string()))
 }
 

@@ -3,6 +3,7 @@
 mod client;
 mod forged;
 mod live;
+mod openapi;
 mod page;
 mod rest;
 

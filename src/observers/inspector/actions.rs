@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::Inspector;
 use super::answer::{Fault, object_answer};
 use super::question::named;
-use crate::fixture::{Artifacts, Catalogue, Fixture};
+use crate::fixture::{Artifacts, Catalogue, Entry, Fixture};
 use crate::json::{Json as Parsed, Path as Place};
 use crate::model::{BadTarget, Contract, EventName, FORMAT_VERSION, Headers, Origin, Target};
 use crate::signature::{HeaderStyle, Keyring, SignMode};
@@ -127,6 +127,9 @@ fn parcel(inspector: &Inspector, way: &Way, order: TriggerOrder) -> Result<Parce
     let contract = order.contract.map(|name| name.parse::<Contract>()).transpose().map_err(|e| bad(&e))?;
     let catalogue = Catalogue::embedded();
     let entry = catalogue.find(&name, contract).map_err(|unknown| bad(&unknown))?.clone();
+    if let Some(minutes) = order.minutes {
+        check_minutes(minutes, &entry)?;
+    }
     let mut event = Event::from(entry);
     if let Some(body) = order.body {
         event.fixture = Fixture::new("the body", body.into_bytes());
@@ -146,6 +149,19 @@ fn parcel(inspector: &Inspector, way: &Way, order: TriggerOrder) -> Result<Parce
         environment: parts.environment,
     };
     maker.make(&parts.clock, &way.keys).map_err(|error| Fault::bad_request(format!("{error:#}")))
+}
+
+/// Fails where no meeting is so long, or where the event knows nothing of it.
+fn check_minutes(minutes: u32, entry: &Entry) -> Result<(), Fault> {
+    let about = entry.fixture.about().map_err(|error| Fault::bad_request(error.to_string()))?;
+    if about.is_none_or(|about| about.minutes.is_empty()) {
+        return Err(Fault::bad_request(format!("{} is of no meeting that was recorded", entry.name))
+            .hint("leave `minutes` out; `takes_minutes` in /api/events says which events take it"));
+    }
+    if !(1..=480).contains(&minutes) {
+        return Err(Fault::bad_request("`minutes` is from 1 to 480"));
+    }
+    Ok(())
 }
 
 /// Where an order goes, and what it is signed with.

@@ -10,8 +10,9 @@ use super::answer::{Fault, file_answer, object_answer, text_answer};
 use super::question::Question;
 use crate::model::{Delivery, FORMAT_VERSION, Outcome, Target};
 use crate::observers::difference::{OutcomeDifference, RequestDifference, object};
+use crate::observers::timeline::Timeline;
 use crate::observers::{exchange, request_text};
-use crate::store::{Reader, Recorded, Selector};
+use crate::store::{Query, Reader, Recorded, Selector};
 
 type Answer = Result<Response, Fault>;
 
@@ -118,6 +119,23 @@ pub async fn difference(State(inspector): State<Inspector>, Asked(pair): Asked<P
         Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "diff", "these two cannot be compared")
     })?;
     Ok(object_answer(&value))
+}
+
+/// How many deliveries about a bot are looked at.
+const LONGEST_LIFE: usize = 1000;
+
+/// `GET /api/timeline/{bot_id}`: what was heard of a bot, in order, and what is odd about it.
+pub async fn timeline(State(inspector): State<Inspector>, Path(bot_id): Path<String>) -> Answer {
+    let look = move |reader: &Reader| {
+        let query = Query { search: Some(bot_id.clone()), limit: LONGEST_LIFE, ..Query::default() };
+        let found = reader.list(&query)?;
+        let is_whole = found.len() < LONGEST_LIFE;
+        let find = |delivery: Delivery| reader.find(&Selector::Number(delivery.number)).transpose();
+        let recorded = found.into_iter().filter_map(find).collect::<Result<Vec<_>, _>>()?;
+        Ok(Timeline::of(&bot_id, recorded).object(is_whole))
+    };
+    let life = inspector.read(look).await?;
+    life.map(|object| object_answer(&object)).ok_or_else(|| Fault::not_found("nothing was recorded so far"))
 }
 
 impl Inspector {

@@ -13,6 +13,7 @@ mod live;
 mod page;
 mod question;
 mod routes;
+mod stats;
 mod told;
 
 use std::net::{Ipv4Addr, SocketAddr};

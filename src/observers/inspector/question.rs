@@ -94,7 +94,7 @@ pub fn named<T>(
 }
 
 /// A time: `2026-11-24T09:00:00Z`, or `10m` for so long ago.
-fn moment(text: Option<String>, what: &str, clock: &Clock) -> Result<Option<Timestamp>, Fault> {
+pub fn moment(text: Option<String>, what: &str, clock: &Clock) -> Result<Option<Timestamp>, Fault> {
     let Some(text) = text else { return Ok(None) };
     let ago = || text.parse::<SignedDuration>().ok().and_then(|ago| clock.now().checked_sub(ago).ok());
     let time = text.parse::<Timestamp>().ok().or_else(ago);

@@ -6,8 +6,8 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use serde_json::json;
 
-use super::answer::{Fault, object_answer};
-use super::{Inspector, actions, catalogue, check, deliveries, live, page};
+use super::answer::{Fault, object_answer, text_answer};
+use super::{Inspector, actions, catalogue, check, deliveries, live, page, stats};
 use crate::model::{FORMAT_VERSION, Target};
 
 /// The largest order that is taken, in bytes: a body in JSON, in which every character may be escaped.
@@ -20,6 +20,9 @@ fn table() -> Vec<(&'static str, MethodRouter<Inspector>)> {
         ("/page/{*file}", get(page::file)),
         ("/api/status", get(status)),
         ("/api/live", get(live::live)),
+        ("/api/openapi.json", get(description)),
+        ("/api/stats", get(stats::stats)),
+        ("/api/timeline/{bot_id}", get(deliveries::timeline)),
         ("/api/events", get(catalogue::list)),
         ("/api/events/{contract}/{event}", get(catalogue::one)),
         ("/api/fixtures/{contract}/{event}", get(catalogue::fixture)),
@@ -43,6 +46,14 @@ pub fn routes(inspector: Inspector) -> Router {
         .fallback(async || Fault::not_found("there is nothing here"))
         .layer(DefaultBodyLimit::max(LARGEST_ORDER))
         .with_state(inspector)
+}
+
+/// What there is to ask for, in OpenAPI 3.1; a test holds it against the routes and their answers.
+const DESCRIPTION: &str = include_str!("openapi.json");
+
+/// `GET /api/openapi.json`
+async fn description() -> Response {
+    text_answer(DESCRIPTION.to_owned())
 }
 
 /// `GET /api/status`: what runs, where requests may go, and who is there.

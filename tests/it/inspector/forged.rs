@@ -4,15 +4,19 @@ use super::Inspected;
 use super::client::raw;
 
 /// Every route that there is, with a method that it answers.
-const ROUTES: [(&str, &str); 18] = [
+pub const ROUTES: [(&str, &str); 22] = [
     ("GET", "/"),
     ("GET", "/page/index.html"),
     ("GET", "/api/status"),
     ("GET", "/api/live"),
     ("GET", "/api/events"),
+    ("GET", "/api/openapi.json"),
+    ("GET", "/api/stats"),
+    ("GET", "/api/timeline/c4n4ry"),
     ("GET", "/api/events/preview/meeting.failed"),
     ("GET", "/api/fixtures/preview/meeting.failed"),
     ("POST", "/api/trigger"),
+    ("POST", "/api/check"),
     ("GET", "/api/deliveries"),
     ("GET", "/api/deliveries/diff?a=1&b=1"),
     ("GET", "/api/deliveries/1"),
