@@ -38,9 +38,9 @@ impl Inspecting {
         format!("{}/?token={}", self.url(), self.token.expose())
     }
 
-    /// The same, for the command line of a browser: it works once.
-    pub fn entrance_once(&self) -> String {
-        self.inspector.url_once()
+    /// A handle to it.
+    pub fn inspector(&self) -> &Inspector {
+        &self.inspector
     }
 
     /// What scripts need to ask it.

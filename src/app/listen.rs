@@ -43,8 +43,6 @@ pub struct Settings {
     pub forward: forward::Settings,
     /// How deliveries are handed over.
     pub pipeline: pipeline::Settings,
-    /// Whether deliveries wait while their target is away.
-    pub hold: bool,
     /// How much room on the disk recording may take.
     pub room: Room,
     /// Which deliveries are kept; `None` keeps all.
@@ -126,7 +124,7 @@ impl Listen {
             store: store.clone(),
             forward: forward.clone(),
             bus: bus.clone(),
-            hold: settings.hold.then(|| Hold::new(folder.path().to_owned())),
+            hold: Some(Hold::new(folder.path().to_owned())),
             tasks: deliveries.clone(),
             stop: waiting.clone(),
         };
@@ -210,6 +208,11 @@ impl Listen {
     /// The inspector, if there is one.
     pub fn inspector(&self) -> Option<&Inspecting> {
         self.inspecting.as_ref()
+    }
+
+    /// What forwards.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
     }
 
     /// Hears every update from now on; the channel closes when `run` has ended.

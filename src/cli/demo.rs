@@ -7,8 +7,9 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listen::{Screen, greet, new_token};
+use super::listen::{greet, new_token};
 use super::report::{Exit, exit_of};
+use super::screen::Screen;
 use super::{Session, roads};
 use crate::app::demo::{self, DemoHandler};
 use crate::app::inspect::Inspecting;
@@ -136,8 +137,7 @@ async fn bind(
             timeout: Some(std::time::Duration::from_secs(30)),
             ..forward::Settings::default()
         },
-        pipeline: pipeline::Settings { parallel: 64, retries: 0 },
-        hold: false,
+        pipeline: pipeline::Settings { parallel: 64, retries: 0, hold: false },
         room: Room::ALL,
         keep: None,
         artifact_lifetime: None,

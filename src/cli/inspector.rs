@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::SecretArgs;
+use super::output::Output;
 use super::report::Exit;
 use super::{Session, roads};
 use crate::app::inspect::Inspecting;
@@ -14,7 +15,7 @@ use crate::bus::Bus;
 use crate::fixture::Catalogue;
 use crate::forward::{self, Forward};
 use crate::model::Target;
-use crate::observers::inspector::{Parts, Through};
+use crate::observers::inspector::{Inspector, Parts, Through};
 use crate::observers::json_lines;
 use crate::pipeline::{self, Pipeline};
 use crate::store::Store;
@@ -94,7 +95,7 @@ async fn inspect(arguments: &InspectArgs, session: &Session) -> anyhow::Result<E
         session.output.talk(&format!("  inspector   {}", inspecting.entrance()));
     }
     if arguments.open {
-        open(&inspecting, session);
+        open(inspecting.inspector(), &session.output);
     }
     tasks.spawn(inspecting.run(stop.clone(), tasks.clone()));
     let exit = match signals.next().await {
@@ -150,7 +151,7 @@ fn parts(
         environment: session.environment,
         through: Box::new(through),
         forward,
-        pipeline: Pipeline::new(pipeline, &pipeline::Settings { parallel: 16, retries: 0 }),
+        pipeline: Pipeline::new(pipeline, &pipeline::Settings { parallel: 16, retries: 0, hold: false }),
         keys: arguments.secret.choose_beside(session)?.keys,
         targets: arguments.to.clone(),
         any_target: arguments.allow_any_target,
@@ -161,9 +162,9 @@ fn parts(
 }
 
 /// Shows an inspector in the user's browser.
-pub fn open(inspecting: &Inspecting, session: &Session) {
-    if let Err(error) = open::that_detached(inspecting.entrance_once()) {
+pub fn open(inspector: &Inspector, output: &Output) {
+    if let Err(error) = open::that_detached(inspector.url_once()) {
         let advice = "open the address beside `inspector` yourself";
-        session.output.complain(&format!("no browser could be opened ({error}): {advice}"));
+        output.complain(&format!("no browser could be opened ({error}): {advice}"));
     }
 }

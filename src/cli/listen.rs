@@ -1,19 +1,21 @@
 //! `mbaas-dev listen`
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::arguments::{SecretArgs, TimeLimit, bytes, header, keep, size, size_or_zero};
 use super::inspector::{self, InspectorArgs};
-use super::output::{Output, Volume};
+use super::keyboard::Keyboard;
+use super::keys::{Keys, SHORT};
+use super::output::Output;
 use super::report::Exit;
+use super::screen::Screen;
 use super::{Session, roads};
 use crate::app::endpoints::Endpoint;
 use crate::app::inspect::Inspecting;
@@ -22,19 +24,14 @@ use crate::app::retention::Keep;
 use crate::app::secret::ChosenSecret;
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
-use crate::bus::Subscription;
 use crate::fixture::Catalogue;
-use crate::forward;
-use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, Update, duration};
-use crate::observers::difference::Detail;
-use crate::observers::firings::Firings;
-use crate::observers::follow::follow;
+use crate::forward::{self, Forward};
+use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, duration};
 use crate::observers::goal::{Goal, Reached};
 use crate::observers::json_lines;
-use crate::observers::tally::Tally;
-use crate::observers::terminal::Style;
 use crate::pipeline;
 use crate::signature::Keyring;
+use crate::sources::dispatch::Road;
 use crate::sources::ingress::{self, Verify};
 use crate::sources::routing::Routes;
 use crate::store::Room;
@@ -187,16 +184,38 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         greet(&session.output, &ingress, entrance.as_deref(), &routes, &secret);
         session.output.talk(&if registration.is_of_listen() {
             let command = session.output.talk_paint.strong("mbaas-dev trigger meeting.completed");
-            format!("  try         {command}\n")
+            format!("  try         {command}")
         } else {
-            "  note        another listen of this project runs: `trigger` goes to that one\n".to_owned()
+            "  note        another listen of this project runs: `trigger` goes to that one".to_owned()
         });
     }
     if let Some(inspecting) = inspector.filter(|_| open) {
-        inspector::open(inspecting, &session);
+        inspector::open(inspecting.inspector(), &session.output);
     }
-    let end = run_to_end(listen, stop, &mut signals, within).await;
-    drop(registration);
+    let keyboard = if json || !session.output.is_terminal { None } else { Keyboard::take()? };
+    let road = Road::Listen {
+        forward: Forward::new(forward::Settings::default(), session.clock.clone(), TaskTracker::new()),
+        ingress: ingress.parse()?,
+        token,
+        folder: session.state.path().to_owned(),
+    };
+    let mut keys = Keys {
+        keyboard,
+        output: session.output.clone(),
+        screen: screen.clone(),
+        pipeline: listen.pipeline().clone(),
+        inspector: listen.inspector().map(|inspecting| inspecting.inspector().clone()),
+        road: Arc::new(road),
+        signing: secret.keys,
+        clock: session.clock.clone(),
+        folder: session.state.path().to_owned(),
+        tasks: TaskTracker::new(),
+    };
+    if !json {
+        greet_keys(&keys);
+    }
+    let end = run_to_end(listen, stop, &mut signals, &mut keys, within).await;
+    drop((registration, keys));
     if end == End::AtOnce {
         return Ok(Exit::Interrupted);
     }
@@ -217,12 +236,20 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     })
 }
 
+/// Says which keys there are, if any, and ends the greeting.
+fn greet_keys(keys: &Keys) {
+    if keys.keyboard.is_some() {
+        keys.output.talk(&format!("  keys        {SHORT}"));
+    }
+    keys.output.talk("");
+}
+
 /// How a `listen` came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// A signal asked for it.
     Signal(Reason),
-    /// What was waited for has come, or nobody reads our output any more.
+    /// What was waited for has come, nobody reads our output any more, or `q` was typed.
     Stopped,
     /// What was waited for did not come in time.
     TooLate,
@@ -234,6 +261,7 @@ async fn run_to_end(
     listen: Listen,
     stop: CancellationToken,
     signals: &mut Signals,
+    keys: &mut Keys,
     within: Option<Duration>,
 ) -> End {
     let running = listen.run();
@@ -247,6 +275,7 @@ async fn run_to_end(
     let end = tokio::select! {
         reason = signals.next() => End::Signal(reason),
         () = too_late => End::TooLate,
+        () = keys.obey() => End::Stopped,
         () = &mut running => return End::Stopped,
     };
     stop.cancel();
@@ -278,8 +307,11 @@ fn settings(
             trust: roads::insecure(arguments.insecure),
             headers: arguments.headers.into_iter().collect(),
         },
-        pipeline: pipeline::Settings { parallel: arguments.parallel.into(), retries: arguments.retry },
-        hold: arguments.hold,
+        pipeline: pipeline::Settings {
+            parallel: arguments.parallel.into(),
+            retries: arguments.retry,
+            hold: arguments.hold,
+        },
         room: Room { least_free: arguments.min_free, most: arguments.max_disk, ballast: true },
         keep: arguments.keep,
         artifact_lifetime: arguments.artifact_ttl.map(seconds),
@@ -355,93 +387,4 @@ fn route(text: &str) -> Result<(EventFilter, Target), String> {
         text.split_once('=').ok_or("a route is `GLOB=TARGET`, as in `meeting.*=localhost:8000`")?;
     let globs = globs.parse().map_err(|error: BadFilter| error.to_string())?;
     Ok((globs, target.parse().map_err(|error: BadTarget| error.to_string())?))
-}
-
-/// What is shown of the deliveries, and summed up at the end.
-pub struct Screen {
-    output: Output,
-    style: Style,
-    json: bool,
-    stop: CancellationToken,
-    seen: Arc<Mutex<Seen>>,
-}
-
-/// What the deliveries so far amount to.
-#[derive(Default)]
-struct Seen {
-    tally: Tally,
-    goal: Goal,
-    reached: Option<Reached>,
-}
-
-impl Seen {
-    /// Counts an update; whether what was waited for has come with it.
-    fn count(&mut self, update: &Update) -> bool {
-        self.tally.count(update);
-        if self.reached.is_some() {
-            return false;
-        }
-        self.reached = self.goal.count(update);
-        self.reached.is_some()
-    }
-}
-
-impl Screen {
-    /// Shows deliveries on the session's output; cancels `stop` when nobody reads that any more.
-    pub(super) fn new(session: &Session, json: bool, goal: Goal, stop: CancellationToken) -> Self {
-        let style = session.style();
-        let seen = Arc::new(Mutex::new(Seen { goal, ..Seen::default() }));
-        Self { output: session.output.clone(), style, json, stop, seen }
-    }
-
-    /// Follows the updates on a thread of its own: a terminal that stands still delays nobody but it.
-    pub fn watch(&self, updates: Subscription, folder: &Path) -> std::io::Result<thread::JoinHandle<()>> {
-        let (output, style, json) = (self.output.clone(), self.style.clone(), self.json);
-        let detail = if output.volume >= Volume::Verbose { Detail::Whole } else { Detail::Glance };
-        let (stop, seen, folder) = (self.stop.clone(), Arc::clone(&self.seen), folder.to_owned());
-        thread::Builder::new().name("screen".to_owned()).spawn(move || {
-            let mut firings = Firings::default();
-            follow(updates, &folder, |updates| {
-                let mut text = String::new();
-                let mut reached = false;
-                for update in updates {
-                    let since = firings.compare(update, &folder);
-                    reached |= seen.lock().unwrap_or_else(PoisonError::into_inner).count(update);
-                    let lines = if json {
-                        json_lines::lines(update, since.as_ref())
-                    } else {
-                        let below = since.map(|since| since.lines(detail, style.paint)).unwrap_or_default();
-                        let below = below.iter().map(|line| format!("{}{line}", style.indent()));
-                        style.lines(update).into_iter().chain(below).collect()
-                    };
-                    for line in lines {
-                        text += &line;
-                        text.push('\n');
-                    }
-                }
-                let printed = if text.is_empty() { Ok(()) } else { output.write_data(text.as_bytes()) };
-                if reached || printed.is_err() {
-                    stop.cancel();
-                }
-                if printed.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-        })
-    }
-
-    /// Whether what was waited for has come.
-    pub fn reached(&self) -> Option<Reached> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).reached
-    }
-
-    /// Prints the sums.
-    pub fn sum_up(&self, output: &Output) -> anyhow::Result<()> {
-        let tally = &self.seen.lock().unwrap_or_else(PoisonError::into_inner).tally;
-        if self.json {
-            output.data(&serde_json::to_string(&tally.summary())?)?;
-        } else {
-            output.talk("");
-            output.talk(&tally.sentence());
-        }
-        Ok(())
-    }
 }

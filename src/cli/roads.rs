@@ -123,7 +123,7 @@ impl RoadArgs {
         stop.cancel();
         let (bus, tasks) = (Bus::new(), TaskTracker::new());
         let parts = Parts { store: store.clone(), forward, bus, hold: None, tasks, stop };
-        let pipeline = Pipeline::new(parts, &pipeline::Settings { parallel: 1, retries: 0 });
+        let pipeline = Pipeline::new(parts, &pipeline::Settings { parallel: 1, retries: 0, hold: false });
         let road = Road::Direct { pipeline, target, keys: secret.keys.clone() };
         Ok(OpenRoad { road, secret, store: Some(store) })
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Attempt, Delivery, DeliveryId, Target};
+use super::{Attempt, Delivery, DeliveryId, NotForwarded, Target};
 
 /// Something that observers want to hear about.
 #[derive(Clone, Debug)]
@@ -36,6 +36,20 @@ pub enum Then {
 }
 
 impl Update {
+    /// Whether whoever wants to see failures only wants to see it.
+    pub fn is_of_failure(&self) -> bool {
+        match self {
+            Self::Attempted(delivery, _) => {
+                delivery.last_attempt().is_none_or(|attempt| !attempt.outcome.is_acknowledged())
+            }
+            Self::NotForwarded(delivery) => {
+                matches!(delivery.not_forwarded, Some(NotForwarded::Unverified | NotForwarded::Incomplete))
+            }
+            Self::TargetDown(..) | Self::TargetUp(_) | Self::Trouble(_) => true,
+            Self::Fired(..) | Self::Received(_) | Self::Held(_) => false,
+        }
+    }
+
     /// The update with no more of handlers' answers than observers show: many wait for a slow one.
     #[must_use]
     pub fn at_a_glance(self) -> Self {

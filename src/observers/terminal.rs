@@ -55,7 +55,7 @@ impl Style {
             }
             Update::Held(delivery) => {
                 let mut lines = vec![self.line(delivery)];
-                lines.extend(self.below("held until its target is back"));
+                lines.extend(self.below("held, and sent on in order"));
                 lines
             }
             Update::TargetDown(target, detail) => {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub parallel: usize,
     /// How often one that was not acknowledged is tried again by itself.
     pub retries: u32,
+    /// Whether deliveries wait while their target is away.
+    pub hold: bool,
 }
 
 /// A cloneable handle to the road.
@@ -36,6 +38,7 @@ pub struct Pipeline {
     bus: Bus,
     presence: Presence,
     hold: Option<Hold>,
+    holds_when_away: bool,
     parallel: Arc<Semaphore>,
     retries: u32,
     retrying: Arc<Semaphore>,
@@ -51,7 +54,7 @@ pub struct Parts {
     pub forward: Forward,
     /// Who hears of it.
     pub bus: Bus,
-    /// Lets deliveries wait while their target is away.
+    /// Lets deliveries wait, where they can.
     pub hold: Option<Hold>,
     /// What owns the deliveries under way.
     pub tasks: TaskTracker,
@@ -85,6 +88,7 @@ impl Pipeline {
             bus,
             presence,
             hold,
+            holds_when_away: settings.hold,
             parallel: Arc::new(Semaphore::new(settings.parallel)),
             retries: settings.retries,
             retrying: Arc::new(Semaphore::new(retry::MOST)),
@@ -115,6 +119,16 @@ impl Pipeline {
     /// Whether the target was not there when it was last looked at.
     pub fn is_down(&self, target: &Target) -> bool {
         self.presence.is_down(target)
+    }
+
+    /// Whether deliveries wait until it is said that they go on.
+    pub fn is_paused(&self) -> bool {
+        self.presence.is_paused()
+    }
+
+    /// Lets deliveries wait from now on, or go on in their order.
+    pub fn pause(&self, paused: bool) {
+        self.presence.pause(paused);
     }
 
     /// Records a delivery and hands it to `target`.
@@ -152,6 +166,9 @@ impl Pipeline {
     async fn run(self, incoming: Incoming, target: Target, ready: Ready) {
         let incoming = Arc::new(incoming);
         if let Some(hold) = &self.hold {
+            if self.presence.is_paused() {
+                self.close(hold, &target).await;
+            }
             let waiting = self.record_held(Arc::clone(&incoming), &target);
             if let Some(held) = hold.wait_if_closed(&target, waiting).await {
                 let held = held.map(|delivery| {
@@ -186,7 +203,7 @@ impl Pipeline {
         let Handed { url, started_at, duration, outcome, wire, rest } = handed;
         self.presence.note(&target, &outcome);
         let attempt = Arc::new(Attempt { number: 1, target: url, started_at, duration, outcome });
-        let to_hold = self.hold.as_ref().filter(|_| is_away(&attempt.outcome));
+        let to_hold = self.hold.as_ref().filter(|_| self.holds_when_away && is_away(&attempt.outcome));
         let held = to_hold.is_some();
         let delivery = Delivery { attempts: vec![Attempt::clone(&attempt)], held, ..(*recorded).clone() };
         let delivery = Arc::new(delivery);
@@ -361,7 +378,7 @@ mod tests {
                 tasks: tasks.clone(),
                 stop: CancellationToken::new(),
             };
-            let pipeline = Pipeline::new(parts, &Settings { parallel: 1, retries: 0 });
+            let pipeline = Pipeline::new(parts, &Settings { parallel: 1, retries: 0, hold: false });
             tokio::select! {
                 biased;
                 _ = pipeline.record_only(incoming, NotForwarded::NoTarget) => panic!("it has to wait for the disk"),

@@ -1,6 +1,8 @@
-//! Whether each target is there: its going and its coming back are told once.
+//! Whether each target is there: its going and its coming back are told once. Whether anything is handed over at all
+//! just now is known here as well, since both are waited for together.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,15 +31,24 @@ struct Parts {
     bus: Bus,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Changes when some target comes back.
+    /// Changes when some target comes back, or when forwarding goes on.
     came_back: watch::Sender<()>,
+    paused: AtomicBool,
 }
 
 impl Presence {
     /// Every target counts as there until it is seen not to be. Looks run in `tasks` until `stop` is cancelled.
     pub fn new(forward: Forward, bus: Bus, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let came_back = watch::Sender::new(());
-        Self(Arc::new(Parts { down: Mutex::default(), forward, bus, tasks, stop, came_back }))
+        Self(Arc::new(Parts {
+            down: Mutex::default(),
+            forward,
+            bus,
+            tasks,
+            stop,
+            came_back,
+            paused: AtomicBool::new(false),
+        }))
     }
 
     /// Takes note of what came of an attempt.
@@ -54,10 +65,21 @@ impl Presence {
         self.down().contains(target.place())
     }
 
-    /// Waits until the target is there, as far as is known.
+    /// Whether nothing is handed over until it is said to go on.
+    pub fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::Relaxed)
+    }
+
+    /// Pauses, or goes on.
+    pub fn pause(&self, paused: bool) {
+        self.0.paused.store(paused, Ordering::Relaxed);
+        self.0.came_back.send_replace(());
+    }
+
+    /// Waits until the target is there, as far as is known, and nothing is paused.
     pub async fn until_up(&self, target: &Target) {
         let mut came_back = self.0.came_back.subscribe();
-        while self.is_down(target) {
+        while self.is_paused() || self.is_down(target) {
             // The sender is part of what this is a handle to.
             drop(came_back.changed().await);
         }

@@ -25,6 +25,7 @@
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
 //! | `away` | handlers that go away and come back: told, waited for, tried again |
 //! | `faults` | what goes wrong on purpose on the way: duplicates, loss, disorder, damage, slowness, resets |
+//! | `keys` | the keys of `listen` on a real terminal, which is itself again afterwards |
 //! | `inspector` | the inspector: its REST and WebSocket, who is let in and who is not |
 //! | `retries` | each sender's own retries: delays, ids, signatures, ends |
 //! | `scenarios` | whole meetings: each that is built in, files of one's own, what is wrong with them |
@@ -53,6 +54,7 @@ mod handler;
 mod hostile_files;
 mod https;
 mod inspector;
+mod keys;
 mod misbehaving;
 mod overload;
 mod power;

@@ -47,8 +47,13 @@ pub enum Pass {
 
 impl Guard {
     /// Accepts requests to this port with that token.
-    pub fn new(port: u16, token: Secret, once: Secret) -> Self {
-        Self { port, token, once: Mutex::new(Some(once)) }
+    pub fn new(port: u16, token: Secret) -> Self {
+        Self { port, token, once: Mutex::new(None) }
+    }
+
+    /// Lets one browser in that brings this, instead of what was given before.
+    pub fn let_in_once(&self, once: Secret) {
+        *self.once.lock().unwrap_or_else(PoisonError::into_inner) = Some(once);
     }
 
     /// The name of the cookie: browsers send cookies to every port of a host, so the port is in the name.
@@ -200,7 +205,8 @@ mod tests {
     }
 
     fn check(method: &str, uri: &str, headers: &[(&str, &str)]) -> u16 {
-        let guard = Guard::new(4401, TOKEN.into(), "0nce".into());
+        let guard = Guard::new(4401, TOKEN.into());
+        guard.let_in_once("0nce".into());
         match guard.check(&parts(method, uri, headers)) {
             Ok(Pass::Granted) => 200,
             Ok(Pass::LetIn) => 303,
@@ -265,7 +271,10 @@ mod tests {
 
     #[test]
     fn the_token_for_the_command_line_of_a_browser_works_once() {
-        let guard = Guard::new(4401, TOKEN.into(), "0nce".into());
+        let guard = Guard::new(4401, TOKEN.into());
+        let request = parts("GET", "/?token=0nce", &[HOST]);
+        assert_eq!(guard.check(&request), Err(NO_TOKEN));
+        guard.let_in_once("0nce".into());
         let request = parts("GET", "/?token=0nce", &[HOST]);
         assert_eq!(guard.check(&request), Ok(Pass::LetIn));
         assert_eq!(guard.check(&request), Err(NO_TOKEN));

@@ -105,7 +105,6 @@ struct Inner {
     parts: Parts,
     port: u16,
     guard: Guard,
-    once: Secret,
     watchers: Arc<Semaphore>,
 }
 
@@ -125,10 +124,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 impl Inspector {
     /// An inspector that answers on `port` to whoever has `token`.
     pub fn new(parts: Parts, port: u16, token: Secret) -> Self {
-        let once = new_token(&parts.clock);
-        let guard = Guard::new(port, token, once.clone());
+        let guard = Guard::new(port, token);
         let watchers = Arc::new(Semaphore::new(live::MOST_WATCHERS));
-        Self(Arc::new(Inner { parts, port, guard, once, watchers }))
+        Self(Arc::new(Inner { parts, port, guard, watchers }))
     }
 
     /// Where it is asked.
@@ -136,9 +134,12 @@ impl Inspector {
         url(self.0.port)
     }
 
-    /// The address that lets a browser in, once: for its command line.
+    /// An address that lets a browser in, once: for its command line. The one before is void.
     pub fn url_once(&self) -> String {
-        format!("{}/?token={}", self.url(), self.0.once.expose())
+        let once = new_token(&self.0.parts.clock);
+        let url = format!("{}/?token={}", self.url(), once.expose());
+        self.0.guard.let_in_once(once);
+        url
     }
 
     /// Answers every request to it.

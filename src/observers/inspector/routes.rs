@@ -75,6 +75,7 @@ async fn status(State(inspector): State<Inspector>) -> Result<Response, Fault> {
         "public": null,
         "targets": targets,
         "any_target": parts.any_target,
+        "paused": parts.pipeline.is_paused(),
         "deliveries": deliveries,
         "last": last,
     })))
