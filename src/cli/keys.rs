@@ -22,8 +22,7 @@ use crate::store::{Query, Reader, Recorded, Selector, StoreError};
 pub const SHORT: &str = "r replay, o open, f failures, p pause, c clear, q quit, ? help";
 
 /// What `?` says.
-const HELP: &str = "\
-  r   replay the last delivery, signed afresh
+const HELP: &str = "  r   replay the last delivery, signed afresh
   o   open the inspector in the browser
   f   show only what failed, or everything again
   p   pause forwarding, or go on: what comes meanwhile waits in the record, and

@@ -133,7 +133,7 @@ fn each_key_does_what_the_help_says() {
     let mut listen = OnTerminal::start(&world, &["--forward", &handler.target(), "--route", &route]);
     assert!(takes_keys(&listen));
     let help = listen.press_until("?", "?   this");
-    assert!(help.contains("replay the last delivery"), "{help}");
+    assert!(help.contains("\n  r   replay the last delivery"), "{help}");
     let trigger = |event: &str| drop(world.run(&["trigger", event]));
 
     listen.press_until("r", "cannot replay: nothing was recorded so far");
