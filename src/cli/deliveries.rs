@@ -4,6 +4,7 @@ pub mod diff;
 mod export;
 mod import;
 mod prune;
+mod timeline;
 
 use clap::{Args, Subcommand};
 
@@ -24,6 +25,7 @@ pub enum DeliveriesCommand {
     List(ListArgs),
     Show(ShowArgs),
     Diff(diff::DiffArgs),
+    Timeline(timeline::TimelineArgs),
     Export(export::ExportArgs),
     Import(import::ImportArgs),
     Prune(prune::PruneArgs),
@@ -64,6 +66,7 @@ pub fn run(command: DeliveriesCommand, session: Session) -> anyhow::Result<Exit>
         DeliveriesCommand::List(arguments) => list(&arguments, &session),
         DeliveriesCommand::Show(arguments) => show(&arguments, &session),
         DeliveriesCommand::Diff(arguments) => diff::run(&arguments, &session),
+        DeliveriesCommand::Timeline(arguments) => timeline::run(&arguments, &session),
         DeliveriesCommand::Export(arguments) => export::run(&arguments, &session),
         DeliveriesCommand::Import(arguments) => import::run(&arguments, session),
         DeliveriesCommand::Prune(arguments) => prune::run(&arguments, &session),

@@ -1,5 +1,7 @@
 //! `mbaas-dev fixtures`
 
+mod from;
+
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ pub enum FixturesCommand {
     Init(InitArgs),
     List(FolderArgs),
     Validate(ValidateArgs),
+    From(from::FromArgs),
 }
 
 /// Copy the built-in fixtures into a folder, to be edited; `listen --fixtures DIR` fires them when they are saved
@@ -79,6 +82,7 @@ pub fn run(command: FixturesCommand, session: &Session) -> anyhow::Result<Exit> 
         FixturesCommand::Init(arguments) => init(&arguments, session),
         FixturesCommand::List(arguments) => list(&arguments, session),
         FixturesCommand::Validate(arguments) => validate(&arguments.which, session),
+        FixturesCommand::From(arguments) => from::run(&arguments, session),
     }
 }
 

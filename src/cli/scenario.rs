@@ -1,5 +1,6 @@
 //! `mbaas-dev scenario`
 
+mod record;
 mod run;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub enum ScenarioCommand {
     List(ListArgs),
     Show(ShowArgs),
     Run(Box<run::RunArgs>),
+    Record(Box<record::RecordArgs>),
 }
 
 /// List the scenarios that are built in
@@ -77,6 +79,7 @@ pub fn run(command: ScenarioCommand, session: Session) -> anyhow::Result<Exit> {
         ScenarioCommand::List(arguments) => list(&arguments, &session),
         ScenarioCommand::Show(arguments) => show(&arguments, session),
         ScenarioCommand::Run(arguments) => run::run(&arguments, session),
+        ScenarioCommand::Record(arguments) => record::run(&arguments, &session),
     }
 }
 

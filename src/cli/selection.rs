@@ -14,7 +14,7 @@ use crate::store::{Query, Reader, Recorded, Selector, StoreError};
 const PAGE: usize = 1000;
 
 /// Filters; several narrow the choice.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct FilterArgs {
     /// Only those whose event type matches: meeting.*
     #[arg(long, value_name = "GLOB")]
@@ -37,6 +37,12 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
+    /// The same filters, for deliveries with this text.
+    #[must_use]
+    pub fn searching(&self, text: &str) -> Self {
+        Self { search: Some(text.to_owned()), ..self.clone() }
+    }
+
     /// What is asked of the record.
     pub fn query(&self, limit: usize, clock: &Clock) -> Query {
         Query {

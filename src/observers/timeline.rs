@@ -67,6 +67,16 @@ impl Timeline {
         Self { bot_id: bot_id.to_owned(), entries, oddities }
     }
 
+    /// Each delivery with when it happened and what it is called, in the order of its life.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (Timestamp, String, &Delivery)> {
+        self.entries.iter().map(|entry| (entry.at(), entry.title(), &entry.delivery))
+    }
+
+    /// What is odd about it, each in a sentence.
+    pub fn oddities(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.oddities.iter().map(|oddity| oddity.message.as_str())
+    }
+
     /// The object for programs; `is_whole` is whether all deliveries about it were looked at.
     pub fn object(&self, is_whole: bool) -> Value {
         let oddities: Vec<Value> = self
@@ -120,6 +130,12 @@ impl Entry {
             (Some(code), Some(_)) => format!("#{} `{}`", self.number(), code.escape_debug()),
             _ => format!("#{} {event}", self.number()),
         }
+    }
+
+    /// What it is called, and the code that it tells of.
+    fn title(&self) -> String {
+        let name = super::terminal::name(&self.delivery);
+        self.code.as_ref().map_or(name.clone(), |code| format!("{name}@{code}"))
     }
 
     fn object(&self) -> Value {

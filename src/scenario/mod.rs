@@ -7,6 +7,8 @@ mod library;
 mod order;
 mod read;
 mod script;
+mod templated;
+mod write;
 
 pub use distort::{distorted, gzip};
 pub use fault::{BadFault, FAULTS, Faults, Share, Signed};
@@ -14,3 +16,5 @@ pub use library::{BuiltIn, UnknownScenario, built_in, find};
 pub use order::{Sending, order};
 pub use read::{ScenarioError, read};
 pub use script::{Scenario, Step};
+pub use templated::Templates;
+pub use write::{RecordedEvent, write};

@@ -7,7 +7,7 @@ use super::compose::{self, Patch};
 use super::dispatch::Parcel;
 use super::provenance::Provenance;
 use crate::contract::retry::{Ladder, ladder};
-use crate::contract::{WireNames, recognise, wire_event};
+use crate::contract::{WireNames, recognise, recognise_within, wire_event};
 use crate::fixture::{Artifacts, Entry, Fixture, Run};
 use crate::forward::Manner;
 use crate::json::Json;
@@ -171,7 +171,7 @@ impl Maker {
     fn kind(&self, body: &[u8]) -> Kind {
         let event_type = match &self.event.name {
             Some(name) => Some(name.event_type.clone()),
-            None => recognise(&self.names, &Headers::new(), body).event_type,
+            None => recognise_within(&self.names, Some(self.event.contract), body).event_type,
         };
         Kind { contract: Some(self.event.contract), event_type, wire_event: wire_event(body) }
     }

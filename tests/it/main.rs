@@ -28,6 +28,7 @@
 //! | `keys` | the keys of `listen` on a real terminal, which is itself again afterwards |
 //! | `inspector` | the inspector: its REST and WebSocket, who is let in and who is not |
 //! | `retries` | each sender's own retries: delays, ids, signatures, ends |
+//! | `retold` | what was recorded as a scenario, as a fixture, as the life of one bot |
 //! | `scenarios` | whole meetings: each that is built in, files of one's own, what is wrong with them |
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
@@ -59,6 +60,7 @@ mod misbehaving;
 mod overload;
 mod power;
 mod recall;
+mod retold;
 mod retries;
 mod scenarios;
 mod scripts;
