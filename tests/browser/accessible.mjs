@@ -45,7 +45,7 @@ await run(async () => {
       await page.getByRole('button', { name: 'Keys' }).click();
       await audit(page, at('help'));
       await page.keyboard.press('Escape');
-      for (const [view, wait] of [['/?view=compare&compare=1,2', '.changes']]) {
+      for (const [view, wait] of [['/?view=traffic', '.page'], ['/?view=timeline', '.ask'], ['/?view=compare&compare=1,2', '.changes']]) {
         await page.goto(new URL(view, page.url()).href);
         await page.locator(wait).waitFor();
         await audit(page, at(view.slice(7).replace(/&.*/, '')));

@@ -125,6 +125,14 @@ await run(async () => {
   await page.locator('dialog', { hasText: 'edit and replay' }).waitFor();
   await page.keyboard.press('Escape');
   await page.waitForFunction(() => !document.querySelector('dialog'));
+  await page.getByRole('button', { name: 'Traffic' }).click();
+  await page.locator('.chart').waitFor();
+  await page.locator('.latencies').waitFor();
+  await page.goBack();
+  await page.locator('.list').waitFor();
+  await page.locator('.row').last().click();
+  await page.getByText('timeline of this bot').click();
+  await page.locator('.steps li').first().waitFor();
   await page.goBack();
   await page.locator('.list').waitFor();
 });

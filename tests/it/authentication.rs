@@ -190,7 +190,7 @@ fn a_secret_that_v2_cannot_have_is_refused_with_how_to_make_one() {
         assert_eq!(done.code(), 2, "{arguments:?}: {}", done.whole());
         done.errors()
     };
-    let said = refused(&["trigger", "failed.json", "--contract", "v2", "--secret", PLAIN, "--print"]);
+    let said = refused(&["trigger", "bot.failed", "--contract", "v2", "--secret", PLAIN, "--print"]);
     insta::assert_snapshot!(said, @r"
     error: the secret from --secret is not a v2 secret, which begins with `whsec_`
     hint: `mbaas-dev secret new --contract v2` makes one for this project; that of a real endpoint is `whsec_` and base64 as well, and is given with `--secret v2=whsec_…`

@@ -16,6 +16,7 @@ export function read() {
     chosen: number(query.get("delivery")),
     tab: query.get("tab") ?? "body",
     view: query.get("view") ?? "list",
+    bot: query.get("bot") ?? "",
     pair: (query.get("compare") ?? "").split(",").map(number).filter((value) => value !== null),
     answers: query.get("of") === "answers",
   };
@@ -30,6 +31,7 @@ export function write(place, step = false) {
   if (place.chosen !== null) query.set("delivery", place.chosen);
   if (place.chosen !== null && place.tab !== "body") query.set("tab", place.tab);
   if (place.view !== "list") query.set("view", place.view);
+  if (place.view === "timeline" && place.bot) query.set("bot", place.bot);
   if (place.view === "compare" && place.pair.length) query.set("compare", place.pair.join(","));
   if (place.view === "compare" && place.answers) query.set("of", "answers");
   const address = query.size ? `/?${query}` : "/";

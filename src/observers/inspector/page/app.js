@@ -16,10 +16,15 @@ import { Live } from "./live.js";
 import * as pinned from "./pins.js";
 import { EditDialog, replay } from "./replaying.js";
 import { State } from "./state.js";
+import { Timeline } from "./timeline.js";
+import { Traffic } from "./traffic.js";
 import { TriggerDialog } from "./triggering.js";
 
 /** How long something is said, in milliseconds. */
 const SAID = 6000;
+
+/** How often a picture of the record is drawn anew while deliveries come in, in milliseconds. */
+const REDRAW = 2000;
 
 function App() {
   const [place, setPlace] = useState(address.read);
@@ -30,6 +35,7 @@ function App() {
   const [down, setDown] = useState(new Map());
   const [tunnel, setTunnel] = useState(null);
   const [changes, setChanges] = useState({ number: null, count: 0 });
+  const [epoch, setEpoch] = useState(0);
   const [dialog, setDialog] = useState(null);
   const [said, setSaid] = useState(null);
   const [pins, setPins] = useState(pinned.load);
@@ -61,6 +67,7 @@ function App() {
 
   // What happens.
   useEffect(() => {
+    let redraw = 0;
     const live = new Live((lines) => {
       deliveries.hear(lines);
       for (const line of lines) {
@@ -71,6 +78,10 @@ function App() {
         if (line.type === "ready") setTunnel(null);
         if (line.number === here.current.place.chosen) setChanges(({ count }) => ({ number: line.number, count: count + 1 }));
       }
+      redraw ||= setTimeout(() => {
+        redraw = 0;
+        setEpoch((count) => count + 1);
+      }, REDRAW);
     }, setLink);
     get("/api/status").then((found) => {
       setStatus(found);
@@ -115,6 +126,7 @@ function App() {
       close: () => go({ chosen: null, view: "list" }),
       back: () => go({ view: "list" }),
       tab: (tab) => go({ tab }, false),
+      timeline: (bot) => go({ view: "timeline", bot }),
       replay: again,
       edit: (shown) => setDialog({ kind: "edit", shown }),
       deleted: (number) => {
@@ -158,6 +170,8 @@ function App() {
       <${State} link=${link} status=${status} down=${down} tunnel=${tunnel} />
       <nav aria-label="Views">
         <button class="main" onClick=${() => setDialog({ kind: "trigger" })}>Trigger <kbd>t</kbd></button>
+        <button aria-pressed=${place.view === "traffic" ? "true" : "false"} onClick=${() => go({ view: place.view === "traffic" ? "list" : "traffic" })}>Traffic</button>
+        <button aria-pressed=${place.view === "timeline" ? "true" : "false"} onClick=${() => go({ view: place.view === "timeline" ? "list" : "timeline" })}>Timeline</button>
         <button onClick=${() => setDialog({ kind: "help" })} aria-label="Keys">?</button>
       </nav>
     </header>
@@ -172,6 +186,8 @@ function App() {
         </section>
         ${place.chosen !== null && html`<${DeliveryView} number=${place.chosen} change=${chosenChange} tab=${place.tab} pins=${numbers}
           marked=${marked} act=${act} />`}`}
+      ${place.view === "traffic" && html`<${Traffic} change=${epoch} open=${act.open} close=${act.back} />`}
+      ${place.view === "timeline" && html`<${Timeline} bot=${place.bot} change=${epoch} go=${go} open=${act.open} close=${act.back} />`}
       ${place.view === "compare" && html`<${Comparison} pair=${place.pair} answers=${place.answers} go=${go} open=${act.open} close=${act.back} />`}
     </main>
     <div class="said" role="status" aria-live="polite">${said && html`<p>${said.message}${said.hint && html` <span class="quiet">${said.hint}</span>`}</p>`}</div>

@@ -12,6 +12,17 @@ const TABS = [["body", "Body"], ["headers", "Headers"], ["signature", "Signature
 /** How much of a name or a path stands above everything; the headers have it whole. */
 const LONG = 120;
 
+/** The id of the bot that a body is about, wherever its contract puts it. */
+export function botOf(shown) {
+  try {
+    const body = JSON.parse(shown.body);
+    const found = body?.data?.bot_id ?? body?.bot_id ?? body?.data?.bot?.id;
+    return typeof found === "string" ? found : null;
+  } catch {
+    return null;
+  }
+}
+
 /** Fetches a delivery, again whenever it changed; what is shown stays until the next one is there. */
 function useDelivery(number, change) {
   const [state, setState] = useState({ shown: null, fault: null });
@@ -39,6 +50,7 @@ export function DeliveryView({ number, change, tab, pins, marked, act }) {
   if (!shown || shown.number !== number) return html`<section class="delivery" aria-label="Delivery" aria-busy="true"></section>`;
   const [came, signed] = [outcome(shown), verdict(shown.signature)];
   const last = shown.attempts.at(-1);
+  const bot = botOf(shown);
   const panel = { body: BodyTab, headers: HeadersTab, signature: SignatureTab, attempts: AttemptsTab }[tab] ?? BodyTab;
   const known = TABS.some(([name]) => name === tab) ? tab : "body";
   return html`<section class="delivery" aria-label=${`Delivery ${number}`}>
@@ -54,6 +66,7 @@ export function DeliveryView({ number, change, tab, pins, marked, act }) {
         <span>${plain(shown.method)} ${plain(cut(shown.path, LONG))}</span><span>${size(shown.body_bytes)}</span>
         ${last && html`<span>answered in ${duration(last.duration_ms)}</span>`}
         <${Origin} shown=${shown} open=${act.open} />
+        ${bot && html`<button class="link" onClick=${() => act.timeline(bot)}>timeline of this bot</button>`}
       </p>
       ${shown.hint && html`<p class="hint"><strong>What to do:</strong> ${plain(shown.hint)}</p>`}
       <div class="actions" role="toolbar" aria-label="What to do with it">
