@@ -29,6 +29,7 @@ mod settings_file;
 mod sign;
 mod trigger;
 mod verify;
+mod writing;
 
 use std::ffi::OsString;
 use std::io::{self, Read};

@@ -144,6 +144,31 @@ pub struct Incoming {
     pub request: Request,
 }
 
+#[cfg(test)]
+impl Incoming {
+    /// One that comes from outside now, for tests: `POST /` without headers and body, of which nothing was checked.
+    pub fn plain(clock: &Clock) -> Self {
+        let request = Request {
+            method: "POST".to_owned(),
+            path: "/".to_owned(),
+            headers: Headers::new(),
+            body: Bytes::new(),
+            trailers: Headers::new(),
+        };
+        Self {
+            id: DeliveryId::new(clock),
+            received_at: clock.now(),
+            origin: Origin::Ingress,
+            replay_of: None,
+            kind: Kind::default(),
+            signature: Verdict::Unchecked,
+            signature_note: None,
+            not_forwarded: None,
+            request,
+        }
+    }
+}
+
 /// What a request is, as far as it was recognised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kind {

@@ -171,31 +171,15 @@ pub fn updates_of(delivery: Delivery) -> Vec<Update> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::bus::Bus;
-    use crate::model::{Clock, DeliveryId, Headers, Incoming, Kind, Origin, Request, Trouble, Verdict};
+    use crate::model::{Clock, Incoming, Trouble};
     use crate::store::Store;
 
     fn incoming(clock: &Clock, path: &str) -> Arc<Incoming> {
-        Arc::new(Incoming {
-            id: DeliveryId::new(clock),
-            received_at: clock.now(),
-            origin: Origin::Ingress,
-            replay_of: None,
-            kind: Kind::default(),
-            signature: Verdict::Missing,
-            signature_note: None,
-            not_forwarded: None,
-            request: Request {
-                method: "POST".to_owned(),
-                path: path.to_owned(),
-                headers: Headers::new(),
-                body: Bytes::new(),
-                trailers: Headers::new(),
-            },
-        })
+        let mut incoming = Incoming::plain(clock);
+        path.clone_into(&mut incoming.request.path);
+        Arc::new(incoming)
     }
 
     #[test]

@@ -324,9 +324,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{
-        Answer, Attempt, Clock, DeliveryId, Incoming, Kind, Origin, Outcome, Request, Verdict,
-    };
+    use crate::model::{Answer, Attempt, Clock, Incoming, Kind, Outcome, Request, Verdict};
 
     const BOT: &str = "b0t";
 
@@ -335,28 +333,17 @@ mod tests {
         let clock = Clock::fixed("2026-11-24T00:00:00Z".parse().unwrap(), u64::try_from(number).unwrap());
         let mut headers = Headers::new();
         headers.push("svix-id", format!("msg_{}", data.len()));
-        let request = Request {
-            method: "POST".to_owned(),
-            path: "/".to_owned(),
-            headers,
-            body: Bytes::from(format!(r#"{{"event":"{event}","data":{{{data}}}}}"#)),
-            trailers: Headers::new(),
+        let plain = Incoming::plain(&clock);
+        let body = Bytes::from(format!(r#"{{"event":"{event}","data":{{{data}}}}}"#));
+        let request = Request { headers, body, ..plain.request };
+        let kind = Kind {
+            contract: Some(Contract::V2),
+            event_type: Some(event.parse().unwrap()),
+            wire_event: Some(event.to_owned()),
         };
-        let incoming = Incoming {
-            id: DeliveryId::new(&clock),
-            received_at: clock.now() + SignedDuration::from_mins(minute),
-            origin: Origin::Ingress,
-            replay_of: None,
-            kind: Kind {
-                contract: Some(Contract::V2),
-                event_type: Some(event.parse().unwrap()),
-                wire_event: Some(event.to_owned()),
-            },
-            signature: Verdict::Valid,
-            signature_note: None,
-            not_forwarded: None,
-            request: request.clone(),
-        };
+        let received_at = clock.now() + SignedDuration::from_mins(minute);
+        let signature = Verdict::Valid;
+        let incoming = Incoming { received_at, kind, signature, request: request.clone(), ..plain };
         let answer = Answer { status, headers: Headers::new(), body: Bytes::new(), cut: false };
         let attempt = Attempt {
             number: 1,

@@ -338,34 +338,15 @@ impl Delivered {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::forward;
-    use crate::model::{Clock, DeliveryId, Headers, Kind, Origin, Request, Verdict};
+    use crate::model::Clock;
 
     #[test]
     fn what_is_only_recorded_is_told_even_when_the_sender_has_left() {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::real();
-        let request = Request {
-            method: "POST".to_owned(),
-            path: "/".to_owned(),
-            headers: Headers::new(),
-            body: Bytes::new(),
-            trailers: Headers::new(),
-        };
-        let incoming = Incoming {
-            id: DeliveryId::new(&clock),
-            received_at: clock.now(),
-            origin: Origin::Ingress,
-            replay_of: None,
-            kind: Kind::default(),
-            signature: Verdict::Missing,
-            signature_note: None,
-            not_forwarded: None,
-            request,
-        };
+        let incoming = Incoming::plain(&clock);
         let (bus, tasks) = (Bus::new(), TaskTracker::new());
         let mut updates = bus.subscribe();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -52,13 +52,23 @@ await run(async () => {
   assert.ok(await page.getByRole('button', { name: 'Sign and send' }).isDisabled());
   await field.fill('{"event": "failed", "data": {"error": "edited here"}}');
   await page.locator('dialog .hint', { hasText: 'Not as documented' }).waitFor();
-  await page.locator('dialog textarea').nth(1).fill('Content-Type: application/json\nX-Mine: 1');
+  await page.locator('dialog textarea').nth(1).fill('Content-Type: application/json\nX-Mine: 1\nAuthorization: Bearer hidden');
   await page.getByRole('button', { name: 'Sign and send' }).click();
   await page.waitForURL('**delivery=5**');
   const edited = await api('GET', '/api/deliveries/5');
   assert.equal(edited.body, '{"event":"failed","data":{"error":"edited here"}}');
   assert.equal(edited.signature, 'valid');
   assert.ok(edited.headers.some(([name, value]) => name === 'X-Mine' && value === '1'));
+
+  // A test has what the sender wrote, but for what it signs itself and for what is masked in the record.
+  assert.ok(edited.headers.some(([name, value]) => name === 'Authorization' && value === '[masked]'));
+  for (const name of ['Test for pytest', 'Test for vitest', 'Test for Rust']) {
+    await page.getByRole('button', { name: 'Copy as…' }).click();
+    await page.getByRole('menuitem', { name, exact: true }).click();
+    await page.waitForFunction(async () => (await navigator.clipboard.readText()).includes('X-Mine'));
+    assert.ok(!/masked|Content-Length/.test(await copied(page)), name);
+    await page.evaluate(() => navigator.clipboard.writeText(''));
+  }
 
   // Trigger, with a variant and signed wrong.
   await page.keyboard.press('t');

@@ -116,6 +116,17 @@ pub fn raw(bytes: impl Into<Vec<u8>>) -> Script {
     Box::new(move |_, stream| stream.write_all(&bytes))
 }
 
+/// A script that answers 200, each time only when told to; dropping the other end ends it unanswered.
+pub fn when_told() -> (Sender<()>, Script) {
+    let (tell, told) = mpsc::channel::<()>();
+    let told = Mutex::new(told);
+    let script: Script = Box::new(move |_, stream| match told.lock().unwrap().recv() {
+        Ok(()) => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"),
+        Err(_) => Err(io::ErrorKind::Other.into()),
+    });
+    (tell, script)
+}
+
 /// An address at which nobody listens, and the socket that keeps everybody else from it.
 pub fn nobody() -> (String, TcpSocket) {
     let socket = TcpSocket::new_v4().unwrap();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use mbaas_dev::model::Clock;
@@ -12,23 +11,12 @@ use serde_json::Value;
 
 use crate::assurance::report;
 use crate::durability::{PATIENCE, Sender, interrupt, limit, post, run_to_end};
-use crate::handler::{Handler, Script};
+use crate::handler::{Handler, when_told};
 use crate::world::World;
 
 fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(status.success());
-}
-
-/// A script that answers 200, each time only when told to; dropping the other end ends it unanswered.
-fn when_told() -> (mpsc::Sender<()>, Script) {
-    let (tell, told) = mpsc::channel::<()>();
-    let told = Mutex::new(told);
-    let script: Script = Box::new(move |_, stream| match told.lock().unwrap().recv() {
-        Ok(()) => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"),
-        Err(_) => Err(io::ErrorKind::Other.into()),
-    });
-    (tell, script)
 }
 
 /// Waits until something is so; only for what announces itself in no other way.

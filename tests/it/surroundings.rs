@@ -2,17 +2,16 @@
 //! streams, clocks that jump, signals at any moment.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, mpsc};
 
 use mbaas_dev::model::Clock;
 
 use crate::assurance::{report, tier};
 use crate::durability::{Sender, limit, post, run_to_end};
-use crate::handler::{Handler, Script, answer};
+use crate::handler::{Handler, answer, when_told};
 use crate::world::{Listening, World};
 
 /// A command run by a shell in front of it: `"$@"` is the program with its arguments.
@@ -156,17 +155,6 @@ enum Phase {
     Silent,
     /// A body comes, and does not come on.
     Uploading,
-}
-
-/// A script that answers when it is told to, and never when that cannot come any more.
-fn when_told() -> (mpsc::Sender<()>, Script) {
-    let (tell, told) = mpsc::channel::<()>();
-    let told = Mutex::new(told);
-    let script: Script = Box::new(move |_, stream| match told.lock().unwrap().recv() {
-        Ok(()) => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"),
-        Err(_) => Err(io::ErrorKind::Other.into()),
-    });
-    (tell, script)
 }
 
 #[test]

@@ -8,8 +8,8 @@ use clap::Args;
 use super::super::Session;
 use super::super::report::{Exit, Usage};
 use super::super::selection::{FilterArgs, find, selector};
+use super::super::writing::write_out;
 use super::events;
-use crate::app::private_file::PrivateFile;
 use crate::json::Json;
 use crate::model::Contract;
 use crate::scenario::{RecordedEvent, write};
@@ -80,16 +80,7 @@ pub fn run(arguments: &RecordArgs, session: &Session) -> anyhow::Result<Exit> {
     let count = events(taken.len());
     let meaning = format!("{count} as recorded on {}", first.at.strftime("%Y-%m-%d"));
     let toml = write(&meaning, taken, arguments.scrub);
-    match &arguments.output {
-        None => session.output.write_data(toml.as_bytes())?,
-        Some(path) => {
-            let path = session.folder.join(path);
-            let mut file = PrivateFile::at(&path)?;
-            file.write(toml.as_bytes())?;
-            file.finish()?;
-            session.output.talk(&format!("{count} written to {}", path.display()));
-        }
-    }
+    write_out(session, arguments.output.as_deref(), &toml, &count)?;
     Ok(Exit::Done)
 }
 

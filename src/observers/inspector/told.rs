@@ -161,9 +161,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{
-        Answer, Attempt, Clock, DeliveryId, Headers, Incoming, Kind, Origin, Outcome, Request, Verdict,
-    };
+    use crate::model::{Answer, Attempt, Clock, Headers, Incoming, Outcome};
     use crate::store::{Imported, Importer};
 
     fn clock() -> Clock {
@@ -179,25 +177,10 @@ mod tests {
             duration: Duration::ZERO,
             outcome: Outcome::Answered(answer),
         };
-        let request = Request {
-            method: "POST".to_owned(),
-            path: "/".to_owned(),
-            headers: Headers::new(),
-            body: Bytes::new(),
-            trailers: Headers::new(),
-        };
-        let incoming = Incoming {
-            id: DeliveryId::new(clock),
-            received_at: clock.now(),
-            origin: Origin::Ingress,
-            replay_of: None,
-            kind: Kind::default(),
-            signature: Verdict::Missing,
-            signature_note: None,
-            not_forwarded: None,
-            request,
-        };
-        Imported { incoming, attempts: has_attempt.then_some(attempt).into_iter().collect() }
+        Imported {
+            incoming: Incoming::plain(clock),
+            attempts: has_attempt.then_some(attempt).into_iter().collect(),
+        }
     }
 
     /// What happens, in any order: the next delivery is recorded, the bus tells an update of it, the record is read.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::model::{Answer, Attempt, DeliveryId, Headers, Incoming, Kind, Origin, Outcome, Request, Verdict};
+use crate::model::{Answer, Attempt, Headers, Incoming, Outcome, Request};
 use crate::store::{Imported, Importer, Query, Reader};
 
 fn at(second: i64) -> Timestamp {
@@ -23,22 +23,10 @@ fn record(deliveries: i64, bytes: usize) -> (TempDir, Pruner) {
 fn add(folder: &Path, clock: &Clock, seconds: std::ops::Range<i64>, bytes: usize) {
     let body = Bytes::from(vec![b'x'; bytes]);
     let delivery = |second| Imported {
-        incoming: Incoming {
-            id: DeliveryId::new(clock),
-            received_at: at(second),
-            origin: Origin::Ingress,
-            replay_of: None,
-            kind: Kind::default(),
-            signature: Verdict::Unchecked,
-            signature_note: None,
-            not_forwarded: None,
-            request: Request {
-                method: "POST".to_owned(),
-                path: "/".to_owned(),
-                headers: Headers::new(),
-                body: body.clone(),
-                trailers: Headers::new(),
-            },
+        incoming: {
+            let plain = Incoming::plain(clock);
+            let request = Request { body: body.clone(), ..plain.request };
+            Incoming { received_at: at(second), request, ..plain }
         },
         attempts: vec![Attempt {
             number: 1,

@@ -33,23 +33,9 @@ fn clock(seed: u64) -> Clock {
 
 /// A plain delivery.
 fn incoming(clock: &Clock) -> Incoming {
-    Incoming {
-        id: DeliveryId::new(clock),
-        received_at: clock.now(),
-        origin: Origin::Ingress,
-        replay_of: None,
-        kind: Kind::default(),
-        signature: Verdict::Unchecked,
-        signature_note: None,
-        not_forwarded: None,
-        request: Request {
-            method: "POST".to_owned(),
-            path: "/hook".to_owned(),
-            headers: Headers::new(),
-            body: Bytes::from_static(b"{}"),
-            trailers: Headers::new(),
-        },
-    }
+    let plain = Incoming::plain(clock);
+    let request = Request { path: "/hook".to_owned(), body: Bytes::from_static(b"{}"), ..plain.request };
+    Incoming { request, ..plain }
 }
 
 /// An attempt that got an answer.

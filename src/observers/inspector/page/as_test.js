@@ -1,6 +1,11 @@
 // A delivery as a test of the handler that received it, for the test runners that handlers are tested with. The test sends
 // the very bytes, and signs them for the contract with the secret of the environment.
 
+import { isMade } from "./format.js";
+
+/** What stands in the record where a credential stood. */
+const MASKED = "[masked]";
+
 /** A text as a literal of JavaScript or Python: JSON's escapes are those of both. */
 const literal = (text) => JSON.stringify(text).replace(/[\u007f-\uffff]/g, (character) =>
   `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
@@ -21,8 +26,7 @@ const nameOf = (shown) => (shown.event_type ?? "delivery").replace(/[^a-z0-9]+/g
 const SIGNED = new Set(["preview", "v2"]);
 
 function headersOf(shown) {
-  const skipped = /^(host|content-length|connection|transfer-encoding|x-meetingbaas-signature|svix-.*|webhook-(id|timestamp|signature))$/i;
-  return shown.headers.filter(([name, value]) => typeof name === "string" && typeof value === "string" && !skipped.test(name) && !/\*\*\*|redacted|…/i.test(value));
+  return shown.headers.filter(([name, value]) => typeof name === "string" && typeof value === "string" && !isMade(name) && value !== MASKED);
 }
 
 /** The test for pytest. */

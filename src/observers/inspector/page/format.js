@@ -79,6 +79,9 @@ export function plain(text) {
 // Controls, what reorders text, and what has no width: the same that a terminal is spared.
 const hidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
 
+/** Headers that whoever sends a delivery again makes anew. */
+export const isMade = (name) => /^(host|content-length|x-meetingbaas-signature|svix-.*|webhook-(id|timestamp|signature)|x-mb-secret|x-meeting-baas-api-key)$/i.test(name);
+
 /** At most so many characters of a text, with an ellipsis where it was cut. */
 export const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 

@@ -4,18 +4,16 @@ import { html, useMemo, useState } from "./vendor/preact.js";
 import { post } from "./api.js";
 import { Checked } from "./checking.js";
 import { Dialog } from "./dialog.js";
+import { isMade } from "./format.js";
 import { HeadersField, JsonField, SendRow, TargetField, parseHeaders, pretty, wrong } from "./editor.js";
 
 /** Sends a delivery again; the object of the new one. */
 export const replay = (number, order = {}) => post(`/api/deliveries/${number}/replay`, order);
 
-/** Those that the sending makes anew. */
-const MADE = /^(host|content-length|x-meetingbaas-signature|svix-.*|webhook-(id|timestamp|signature)|x-mb-secret|x-meeting-baas-api-key)$/i;
-
 export function EditDialog({ shown, status, close, sent }) {
   const before = useMemo(() => pretty(shown.body ?? ""), [shown]);
   const beforeHeaders = useMemo(() => {
-    const own = shown.headers.filter(([name, value]) => typeof name === "string" && typeof value === "string" && !MADE.test(name));
+    const own = shown.headers.filter(([name, value]) => typeof name === "string" && typeof value === "string" && !isMade(name));
     return own.map(([name, value]) => `${name}: ${value}`).join("\n");
   }, [shown]);
   const [body, setBody] = useState(before);

@@ -3,17 +3,16 @@
 import { html } from "./vendor/preact.js";
 import { plain } from "./format.js";
 
-/** @param {{ link: "live" | "connecting" | "offline" | "ended", status: object | null, down: Map<string, string>, tunnel: string | null }} props */
-export function State({ link, status, down, tunnel }) {
-  const { kind, sign, word } = saying(link, status, down, tunnel);
+/** @param {{ link: "live" | "connecting" | "offline" | "ended", status: object | null, down: Map<string, string> }} props */
+export function State({ link, status, down }) {
+  const { kind, sign, word } = saying(link, status, down);
   return html`<p class=${`state ${kind}`} role="status"><i aria-hidden="true">${sign}</i> ${word}</p>`;
 }
 
-function saying(link, status, down, tunnel) {
+function saying(link, status, down) {
   if (link === "offline") return { kind: "bad", sign: "✗", word: "offline: mbaas-dev does not answer; trying again" };
   if (link === "ended") return { kind: "bad", sign: "✗", word: "this page belongs to a listen that ended: open the address that the new one prints" };
   if (link === "connecting" || !status) return { kind: "odd", sign: "…", word: "connecting" };
-  if (tunnel) return { kind: "odd", sign: "↻", word: plain(tunnel) };
   if (down.size) {
     const [[target]] = down;
     return { kind: "bad", sign: "✗", word: `handler down: ${plain(target)}` };
