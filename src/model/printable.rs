@@ -29,6 +29,10 @@ impl<'a> Printable<'a> {
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nearly everything is this: no need to look at it character by character.
+        if self.0.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            return std::str::from_utf8(self.0).map_or(Err(fmt::Error), |text| f.write_str(text));
+        }
         for chunk in self.0.utf8_chunks() {
             let mut rest = chunk.valid();
             while let Some(at) = rest.find(|character| !is_plain(character)) {

@@ -71,6 +71,6 @@ function Steps({ entries, open }) {
     return html`<li key=${entry.number}><span class="pause">${pause === null ? "" : `+${duration(Math.max(0, pause))}`}</span>
       <span class=${`status ${came.kind}`}><i aria-hidden="true">${came.sign}</i> ${came.word}</span>
       <button class="link" onClick=${() => open(entry.number)}>#${entry.number}</button> ${plain(labelOf(entry))}
-      <span class="quiet">${plain(entry.event_type ?? "")} ${time(at)}</span></li>`;
+      <span class="quiet">${labelOf(entry) === entry.event_type ? "" : plain(entry.event_type ?? "")} ${time(at)}</span></li>`;
   })}</ol>`;
 }

@@ -42,7 +42,8 @@ function Buckets({ buckets }) {
     <svg class="chart" viewBox=${`0 0 ${width} ${height + 24}`} role="img"
       aria-label=${`${sum} deliveries in ${buckets.length} steps of time, ${failed} failed; at most ${highest} in one step`}>
       <defs><pattern id="stripes" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-        <rect width="6" height="6" class="fill-bad" /><line x1="0" y1="0" x2="0" y2="6" class="stripe" /></pattern></defs>
+        <rect width="6" height="6" class="fill-bad" /><line x1="0" y1="0" x2="0" y2="6" class="stripe" /></pattern>
+        <pattern id="dots" width="6" height="6" patternUnits="userSpaceOnUse"><rect width="6" height="6" class="fill-odd" /><circle cx="3" cy="3" r="1.3" class="dot-in" /></pattern></defs>
       <line x1="0" y1=${height} x2=${width} y2=${height} class="axis" /><text x="0" y="12" class="label">${highest}</text>
       ${buckets.map((bucket, at) => {
         let bottom = height;
@@ -51,8 +52,7 @@ function Buckets({ buckets }) {
           ${KINDS.map(([name, kind]) => {
             const high = (bucket[name] / highest) * (height - 16);
             bottom -= high;
-            return high > 0 && html`<rect x=${at * step + 1} y=${bottom} width=${Math.max(1, step - 2)} height=${high} class=${`fill-${kind}`}
-              fill=${kind === "bad" ? "url(#stripes)" : undefined} />`;
+            return high > 0 && html`<rect x=${at * step + 1} y=${bottom} width=${Math.max(1, step - 2)} height=${high} class=${`part-${kind}`} />`;
           })}</g>`;
       })}
       <text x="0" y=${height + 18} class="label">${time(buckets[0].at)}</text>
