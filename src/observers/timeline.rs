@@ -1,21 +1,23 @@
 //! What was heard of one bot, in the order of its life, and what is odd about it.
 //!
-//! Status changes say themselves when they happened, and arrive in any order; what does not say counts as it arrived.
+//! Most events say themselves when they happened, and arrive in any order; what does not say stands between those between
+//! which it arrived.
 
-use std::collections::HashMap;
+mod oddity;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::oddity::{Oddity, oddities};
 use crate::json::Json;
 use crate::model::{Contract, Delivery, FORMAT_VERSION, Headers};
 use crate::store::Recorded;
 
-/// From how long on a silence is named, unless the bot records meanwhile.
-const GAP: SignedDuration = SignedDuration::from_mins(5);
-
 /// The ids that stay the same when a sender tries a message again.
 const MESSAGE_IDS: [&str; 2] = ["svix-id", "webhook-id"];
+
+/// The event whose code says what it is about.
+const STATUS_CHANGE: &str = "bot.status_change";
 
 /// Where a body says which bot it is about.
 const BOT_KEYS: [&str; 2] = ["bot_id", "bot_uuid"];
@@ -34,6 +36,8 @@ struct Entry {
     delivery: Delivery,
     /// When it happened, where it says so.
     happened_at: Option<Timestamp>,
+    /// Its place in the life: when it happened, or as near to when it arrived as its neighbours leave room for.
+    at: Timestamp,
     /// The code of a status change, or of what went wrong.
     code: Option<String>,
     /// Whether nothing more is to come after it.
@@ -48,28 +52,19 @@ enum End {
     Failed,
 }
 
-/// Something that is not as one would expect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Oddity {
-    kind: &'static str,
-    /// The deliveries that it is about.
-    numbers: Vec<i64>,
-    message: String,
-}
-
 impl Timeline {
     /// The timeline of a bot; of deliveries that are about another one, none is taken.
     pub fn of(bot_id: &str, recorded: impl IntoIterator<Item = Recorded>) -> Self {
         let entries = recorded.into_iter().filter_map(|recorded| Entry::of(bot_id, recorded));
         let mut entries: Vec<Entry> = entries.collect();
-        entries.sort_by_key(|entry| (entry.at(), entry.delivery.number));
+        place(&mut entries);
         let oddities = oddities(&entries);
         Self { bot_id: bot_id.to_owned(), entries, oddities }
     }
 
     /// Each delivery with when it happened and what it is called, in the order of its life.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (Timestamp, String, &Delivery)> {
-        self.entries.iter().map(|entry| (entry.at(), entry.title(), &entry.delivery))
+        self.entries.iter().map(|entry| (entry.at, entry.title(), &entry.delivery))
     }
 
     /// What is odd about it, each in a sentence.
@@ -94,6 +89,28 @@ impl Timeline {
     }
 }
 
+/// Brings entries into the order of the life. What does not say when it happened keeps its place among those that arrived
+/// before and after it: a scenario that is played without pauses, or a sender that was held up, delivers a whole meeting in
+/// one moment.
+fn place(entries: &mut [Entry]) {
+    entries.sort_by_key(|entry| entry.delivery.number);
+    let own: Vec<Option<Timestamp>> = entries.iter().map(|entry| entry.happened_at).collect();
+    let mut earliest = None;
+    for (index, entry) in entries.iter_mut().enumerate() {
+        if let Some(own) = entry.happened_at {
+            // What arrives late is no measure for what comes after it.
+            earliest = earliest.max(Some(own));
+            continue;
+        }
+        let latest = own[index..].iter().flatten().filter(|own| earliest.is_none_or(|at| **own >= at));
+        let latest = latest.min().copied();
+        let arrived = entry.delivery.received_at;
+        let at = latest.map_or(arrived, |latest| arrived.min(latest));
+        entry.at = earliest.map_or(at, |earliest| at.max(earliest));
+    }
+    entries.sort_by_key(|entry| (entry.at, entry.delivery.number));
+}
+
 impl Entry {
     fn of(bot_id: &str, recorded: Recorded) -> Option<Self> {
         let Recorded { delivery, request } = recorded;
@@ -110,25 +127,33 @@ impl Entry {
         let code = text(status, "code")
             .or_else(|| text(Some(data), "error_code"))
             .or_else(|| text(Some(data), "error"));
-        let happened_at = text(status, "created_at").and_then(|time| time.parse().ok());
+        let time = text(status, "created_at").or_else(|| text(Some(data), "sent_at"));
+        let happened_at = time.and_then(|time| time.parse().ok());
+        let at = happened_at.unwrap_or(delivery.received_at);
         let end = end(&delivery, code.as_deref());
-        Some(Self { happened_at, code, end, message_id: message_id(&request.headers), delivery })
-    }
-
-    fn at(&self) -> Timestamp {
-        self.happened_at.unwrap_or(self.delivery.received_at)
+        Some(Self { happened_at, at, code, end, message_id: message_id(&request.headers), delivery })
     }
 
     fn number(&self) -> i64 {
         self.delivery.number
     }
 
+    /// The code, of a status change.
+    fn status(&self) -> Option<&str> {
+        let is_change = self.event() == Some(STATUS_CHANGE);
+        self.code.as_deref().filter(|_| is_change)
+    }
+
+    fn event(&self) -> Option<&str> {
+        self.delivery.kind.event_type.as_ref().map(crate::model::EventType::as_str)
+    }
+
     /// What it is, for sentences.
     fn name(&self) -> String {
-        let event = self.delivery.kind.event_type.as_ref().map_or("an unknown event", |event| event.as_str());
-        match (&self.code, self.happened_at) {
-            (Some(code), Some(_)) => format!("#{} `{}`", self.number(), code.escape_debug()),
-            _ => format!("#{} {event}", self.number()),
+        let number = self.number();
+        match self.status() {
+            Some(code) => format!("#{number} `{}`", code.escape_debug()),
+            None => format!("#{number} {}", self.event().unwrap_or("an unknown event")),
         }
     }
 
@@ -145,7 +170,7 @@ impl Entry {
         json!({
             "number": delivery["number"],
             "id": delivery["id"],
-            "at": self.at().to_string(),
+            "at": self.at.to_string(),
             "received_at": delivery["received_at"],
             "contract": delivery["contract"],
             "event_type": delivery["event_type"],
@@ -180,7 +205,7 @@ fn end(delivery: &Delivery, code: Option<&str>) -> Option<End> {
         (Contract::Preview, "meeting.failed")
         | (Contract::V2 | Contract::Callback, "bot.failed")
         | (Contract::V1, "failed") => Some(End::Failed),
-        (Contract::V2, "bot.status_change") => match code {
+        (Contract::V2, STATUS_CHANGE) => match code {
             Some("completed") => Some(End::Completed),
             Some("failed") => Some(End::Failed),
             _ => None,
@@ -193,135 +218,13 @@ fn message_id(headers: &Headers) -> Option<Vec<u8>> {
     MESSAGE_IDS.iter().find_map(|name| headers.get(name).map(|id| id.to_vec()))
 }
 
-/// What is odd about a life; replays are our own doing and do not count.
-fn oddities(entries: &[Entry]) -> Vec<Oddity> {
-    let lived: Vec<&Entry> = entries.iter().filter(|entry| entry.delivery.replay_of.is_none()).collect();
-    let mut odd = Vec::new();
-    odd.extend(repeats(&lived));
-    odd.extend(disorder(&lived));
-    odd.extend(gaps(&lived));
-    odd.extend(ends(&lived));
-    odd.extend(failures(&lived));
-    odd
-}
-
-/// Messages that came again.
-fn repeats(lived: &[&Entry]) -> Vec<Oddity> {
-    let mut first: HashMap<&[u8], &Entry> = HashMap::new();
-    let mut odd = Vec::new();
-    for entry in lived {
-        let Some(id) = entry.message_id.as_deref() else { continue };
-        match first.get(id) {
-            Some(earlier) => odd.push(Oddity {
-                kind: "again",
-                numbers: vec![earlier.number(), entry.number()],
-                message: format!("{} is the message of #{} once more", entry.name(), earlier.number()),
-            }),
-            None => drop(first.insert(id, entry)),
-        }
-    }
-    odd
-}
-
-/// What arrived after something that happened later.
-fn disorder(lived: &[&Entry]) -> Vec<Oddity> {
-    let timed = lived.windows(2).filter_map(|pair| {
-        let (before, after) = (pair[0], pair[1]);
-        let age = after.happened_at?.duration_since(before.happened_at?);
-        let is_late = before.number() > after.number() && !age.is_zero();
-        is_late.then(|| Oddity {
-            kind: "out_of_order",
-            numbers: vec![before.number(), after.number()],
-            message: format!(
-                "{} arrived after {}, which happened {} later",
-                before.name(),
-                after.name(),
-                spoken(age)
-            ),
-        })
-    });
-    timed.collect()
-}
-
-/// Silence where the bot is not known to record.
-fn gaps(lived: &[&Entry]) -> Vec<Oddity> {
-    let recording = ["in_call_recording", "recording_resumed", "recording_paused"];
-    let silences = lived.windows(2).filter_map(|pair| {
-        let (before, after) = (pair[0], pair[1]);
-        let silence = after.at().duration_since(before.at());
-        let records = before.code.as_deref().is_some_and(|code| recording.contains(&code));
-        (silence >= GAP && !records && before.end.is_none()).then(|| Oddity {
-            kind: "gap",
-            numbers: vec![before.number(), after.number()],
-            message: format!(
-                "nothing was heard for {} between {} and {}",
-                spoken(silence),
-                before.name(),
-                after.name()
-            ),
-        })
-    });
-    silences.collect()
-}
-
-/// No end, two of them, or something that happened afterwards.
-fn ends(lived: &[&Entry]) -> Vec<Oddity> {
-    let Some(last) = lived.last() else { return Vec::new() };
-    let ends: Vec<(&&Entry, End)> = lived.iter().filter_map(|entry| Some((entry, entry.end?))).collect();
-    let Some((first, how)) = ends.first().copied() else {
-        return vec![Oddity {
-            kind: "no_end",
-            numbers: vec![last.number()],
-            message: format!("no final event so far: the last is {}", last.name()),
-        }];
-    };
-    let mut odd = Vec::new();
-    if let Some((other, _)) = ends.iter().find(|(_, end)| *end != how) {
-        odd.push(Oddity {
-            kind: "two_ends",
-            numbers: vec![first.number(), other.number()],
-            message: format!("it ended in two ways: {} and {}", first.name(), other.name()),
-        });
-    }
-    let after = lived.iter().filter(|entry| {
-        let happened = entry.happened_at.zip(first.happened_at).is_some_and(|(own, end)| own > end);
-        entry.end.is_none() && happened
-    });
-    odd.extend(after.map(|entry| Oddity {
-        kind: "after_end",
-        numbers: vec![first.number(), entry.number()],
-        message: format!("{} happened after the end, {}", entry.name(), first.name()),
-    }));
-    odd
-}
-
-/// What the handler did not acknowledge.
-fn failures(lived: &[&Entry]) -> Vec<Oddity> {
-    let failed = lived.iter().filter_map(|entry| {
-        let last = entry.delivery.last_attempt()?;
-        (!last.outcome.is_acknowledged()).then(|| Oddity {
-            kind: "not_acknowledged",
-            numbers: vec![entry.number()],
-            message: format!("{} was not acknowledged by the handler", entry.name()),
-        })
-    });
-    failed.collect()
-}
-
-/// A duration as one says it: `1.5 s`, `12 min`, `3 h 5 min`.
-fn spoken(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        ..60 => format!("{:.1} s", duration.as_secs_f64()),
-        60..3600 => format!("{} min", seconds / 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use std::time::Duration;
+
+    use bytes::Bytes;
+    use jiff::SignedDuration;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::model::{Answer, Attempt, Clock, Incoming, Kind, Outcome, Request, Verdict};
@@ -394,6 +297,66 @@ mod tests {
     }
 
     #[test]
+    fn a_talk_in_the_chat_of_a_recording_is_no_reason_to_expect_more() {
+        let talk =
+            |number, minute| heard(number, minute, "bot.chat_message", r#""bot_id":"b0t","text":"""#, 200);
+        let life = vec![
+            change(1, 0, "in_call_recording", 0),
+            talk(2, 1),
+            change(3, 40, "call_ended", 40),
+            ended(4, 41, "bot.completed"),
+        ];
+        assert_eq!(told(life), []);
+    }
+
+    proptest! {
+        #[test]
+        fn what_has_no_time_of_its_own_keeps_its_place_among_what_arrived_before_it_and_after(
+            life in proptest::collection::vec((proptest::option::of(0..50_i64), 0..3_i64), 1..12),
+        ) {
+            let mut arrived = 40;
+            let mut recorded = Vec::new();
+            for (number, (happened, pause)) in (1..).zip(&life) {
+                arrived += pause;
+                recorded.push(match happened {
+                    Some(minute) => change(number, arrived, "queued", *minute),
+                    None => ended(number, arrived, "bot.chat_message"),
+                });
+            }
+            let timeline = Timeline::of(BOT, recorded);
+            prop_assert!(timeline.entries.is_sorted_by_key(|entry| entry.at));
+            for (place, entry) in timeline.entries.iter().enumerate() {
+                // Only what arrived late, or before something that did, stands before what arrived earlier.
+                let is_late = |entry: &Entry| timeline.entries.iter().any(|other| {
+                    other.number() < entry.number() && entry.happened_at.is_some() && other.happened_at > entry.happened_at
+                });
+                for later in &timeline.entries[place + 1..] {
+                    let is_due = later.number() > entry.number() || later.happened_at.is_some() || is_late(entry);
+                    prop_assert!(is_due, "#{} stands before #{}", entry.number(), later.number());
+                }
+            }
+            for timed in timeline.entries.iter().filter(|entry| entry.happened_at.is_some()) {
+                prop_assert_eq!(Some(timed.at), timed.happened_at);
+            }
+        }
+    }
+
+    #[test]
+    fn a_meeting_that_arrives_in_one_moment_is_told_in_its_order() {
+        let talk = |number| heard(number, 30, "bot.chat_message", r#""bot_id":"b0t""#, 200);
+        let life = vec![
+            change(1, 30, "joining_call", 0),
+            change(2, 30, "in_call_recording", 1),
+            talk(3),
+            talk(4),
+            change(5, 30, "call_ended", 29),
+            ended(6, 30, "bot.completed"),
+        ];
+        let timeline = Timeline::of(BOT, life);
+        assert!(timeline.entries.iter().map(Entry::number).eq(1..=6));
+    }
+
+    #[test]
     fn each_oddity_is_named_in_a_sentence() {
         let late = vec![
             change(1, 1, "in_waiting_room", 1),
@@ -414,6 +377,20 @@ mod tests {
             vec![ended(1, 0, "bot.completed"), heard(2, 1, "bot.failed", r#""bot_id":"b0t","x":1"#, 500)];
         let kinds: Vec<&str> = told(both).into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(kinds, ["two_ends", "not_acknowledged"]);
+        let early = vec![
+            change(1, 40, "call_ended", 40),
+            change(2, 41, "completed", 41),
+            ended(3, 42, "bot.completed"),
+            change(4, 43, "recording_succeeded", 42),
+        ];
+        assert_eq!(
+            told(early),
+            [("completed_early", "#2 `completed` came before #4 `recording_succeeded`".to_owned())]
+        );
+        let overtaken = vec![change(1, 41, "completed", 41), change(2, 42, "recording_succeeded", 40)];
+        let kinds = told(overtaken);
+        let message = "#1 `completed` came before #2 `recording_succeeded`, which had happened 1 min earlier";
+        assert!(kinds.contains(&("completed_early", message.to_owned())), "{kinds:?}");
         let zombie = vec![change(1, 0, "completed", 0), change(2, 1, "in_call_recording", 1)];
         let message = "#2 `in_call_recording` happened after the end, #1 `completed`";
         assert_eq!(told(zombie), [("after_end", message.to_owned())]);

@@ -15,8 +15,9 @@ const MOST: usize = 10_000;
 
 /// Show one bot's life: its deliveries in the order in which they happened, and what is odd about it
 ///
-/// Odd is: no final event, two of them, or something after it; a message that came again; what came after something
-/// that happened later; what was not acknowledged; and long silences. The exit code is 0 all the same.
+/// Odd is: no final event, two of them, or something after it; one that is completed before its recording succeeded; a message
+/// that came again; what came after something that happened later; what was not acknowledged; and long silences. What does not
+/// say when it happened stands between those between which it arrived. The exit code is 0 all the same.
 #[derive(Debug, Args)]
 pub struct TimelineArgs {
     /// The id of the bot
