@@ -26,9 +26,12 @@ mod bus;
 mod forward;
 mod serve;
 mod store;
+mod tunnel;
+mod websocket;
 
 // Roads.
 mod pipeline;
+mod relay;
 
 // Sources: where deliveries come from.
 mod sources;

@@ -16,12 +16,13 @@ use super::state::{StateError, StateFolder};
 use crate::bus::{Bus, Subscription};
 use crate::contract::WireNames;
 use crate::forward::{self, Forward};
-use crate::model::{Clock, Trouble, Update};
+use crate::model::{ChannelId, Clock, Trouble, Update};
 use crate::observers::inspector::{self, Through};
 use crate::pipeline::{self, Hold, Pipeline};
 use crate::serve::Listener;
 use crate::sources::ingress::{self, Ingress};
 use crate::sources::routing::{Router, Routes};
+use crate::sources::tunnel::{self, Opened, Tunnel, Unusable};
 use crate::sources::watch::{Watch, read_folder};
 use crate::store::{Repaired, Room, Store, StoreError};
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub keep: Option<Keep>,
     /// How long the URLs of artifacts work, in seconds, whatever a fixture says of that.
     pub artifact_lifetime: Option<u32>,
+    /// The tunnel through which deliveries come as well.
+    pub tunnel: Option<tunnel::Settings>,
     /// The inspector; `None` starts none.
     pub inspector: Option<InspectorSettings>,
 }
@@ -68,6 +71,7 @@ pub struct Listen {
     ingress: Ingress,
     artifacts: ArtifactServer,
     watch: Option<Watch>,
+    tunnel: Option<(Tunnel, Option<Opened>)>,
     pipeline: Pipeline,
     store: Store,
     bus: Bus,
@@ -97,6 +101,17 @@ pub enum ListenError {
     /// The state folder is not to be had.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+/// What a tunnel that is open looks like from outside.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// The channel that is ours.
+    pub channel: ChannelId,
+    /// The URL that senders reach it by.
+    pub public: String,
+    /// How many deliveries wait at the relay.
+    pub waiting: u64,
 }
 
 impl Listen {
@@ -175,6 +190,14 @@ impl Listen {
             environment,
         });
         let ingress = Ingress::new(settings.ingress, names, router, bus.clone(), clock.clone());
+        let tunnel = settings.tunnel.map(|settings| Tunnel {
+            settings,
+            ingress: ingress.clone(),
+            folder: folder.path().to_owned(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            tasks: connections.clone(),
+        });
         let of_folder = |keep| Retention { keep, folder: folder.path().to_owned(), clock, bus: bus.clone() };
         let retention = settings.keep.map(of_folder);
         Ok(Self {
@@ -182,6 +205,7 @@ impl Listen {
             ingress,
             artifacts,
             watch,
+            tunnel: tunnel.map(|tunnel| (tunnel, None)),
             pipeline,
             store,
             bus,
@@ -215,6 +239,18 @@ impl Listen {
         &self.pipeline
     }
 
+    /// Opens the tunnel, if there is to be one. `None` when it cannot be opened now: `run` goes on trying.
+    pub async fn open_tunnel(&mut self) -> Result<Option<Gate>, Unusable> {
+        let Some((tunnel, opened)) = &mut self.tunnel else { return Ok(None) };
+        *opened = tunnel.open_first().await?;
+        let gate = |opened: &Opened| Gate {
+            channel: opened.channel,
+            public: opened.public.clone(),
+            waiting: opened.waiting,
+        };
+        Ok(opened.as_ref().map(gate))
+    }
+
     /// Hears every update from now on; the channel closes when `run` has ended.
     pub fn subscribe(&self) -> Subscription {
         self.bus.subscribe()
@@ -235,6 +271,9 @@ impl Listen {
                     bus.publish(Update::Trouble(Arc::new(no_watch(&error))));
                 }
             });
+        }
+        if let Some((tunnel, opened)) = self.tunnel {
+            self.connections.spawn(tunnel.run(opened, stop.clone()));
         }
         if let Some(retention) = self.retention {
             self.connections.spawn(retention.run(stop.clone()));

@@ -13,13 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::SecretSource;
 use crate::fixture::Artifacts;
-use crate::model::{Clock, Contract, Secret};
+use crate::model::{ChannelId, Clock, Contract, Secret};
 use crate::signature::{Key, Keyring};
 
 /// The file of secrets, mode 0600: the only place on disk that holds one.
 const SECRETS: &str = "secrets.json";
 /// Says where the running `listen` is; locked as long as it runs.
 const LISTEN: &str = "listen.json";
+/// Locked as long as a relay keeps its messages here.
+const RELAY: &str = "relay.lock";
 /// Locked while the file of secrets changes.
 const LOCK: &str = "lock";
 
@@ -110,6 +112,19 @@ struct Secrets {
     /// The token of each running inspector, by its URL, for scripts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     inspectors: BTreeMap<String, String>,
+    /// What proves to each relay, by its URL, that a channel is ours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tunnels: BTreeMap<String, TunnelSecrets>,
+    /// What a relay that runs here seals its messages with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    relay: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TunnelSecrets {
+    token: String,
+    /// The channel that the relay gave for it.
+    channel: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -195,6 +210,51 @@ impl StateFolder {
         let name = contract.as_str().to_owned();
         self.change_secrets(|secrets| secrets.contracts.insert(name, secret.expose().to_owned()))?;
         Ok(secret)
+    }
+
+    /// What proves to a relay that our channel is ours, and that channel, if it gave one; the first call makes the former.
+    pub fn tunnel(&self, relay: &str, clock: &Clock) -> Result<(Secret, Option<ChannelId>), StateError> {
+        let read = |tunnel: &TunnelSecrets| {
+            (Secret::new(&*tunnel.token), tunnel.channel.as_ref().and_then(|text| text.parse().ok()))
+        };
+        if let Some(tunnel) = self.read_secrets()?.tunnels.get(relay) {
+            return Ok(read(tunnel));
+        }
+        let new = || TunnelSecrets { token: hex::encode(clock.random_bytes::<32>()), channel: None };
+        self.change_secrets(|secrets| read(secrets.tunnels.entry(relay.to_owned()).or_insert_with(new)))
+    }
+
+    /// Remembers the channel that a relay gave.
+    pub fn remember_channel(&self, relay: &str, channel: ChannelId) -> Result<(), StateError> {
+        self.change_secrets(|secrets| {
+            if let Some(tunnel) = secrets.tunnels.get_mut(relay) {
+                tunnel.channel = Some(channel.to_string());
+            }
+        })
+    }
+
+    /// What a relay that runs here seals its messages with: 256 bits, made by the first call.
+    pub fn relay_key(&self, clock: &Clock) -> Result<[u8; 32], StateError> {
+        let text = match self.read_secrets()?.relay {
+            Some(text) => text,
+            None => self.change_secrets(|secrets| {
+                secrets.relay.get_or_insert_with(|| hex::encode(clock.random_bytes::<32>())).clone()
+            })?,
+        };
+        let mut key = [0; 32];
+        hex::decode_to_slice(&text, &mut key).map_err(|_not_hex| StateError::Damaged {
+            path: self.0.join(SECRETS),
+            reason: "the key of the relay is not 64 hexadecimal digits".to_owned(),
+        })?;
+        Ok(key)
+    }
+
+    /// Keeps the folder for one relay, until what is given is dropped; `None` when another one runs.
+    pub fn reserve_for_relay(&self) -> Result<Option<File>, StateError> {
+        self.ensure()?;
+        let options = OpenOptions::new().write(true).create(true).truncate(false).clone();
+        let file = open_own(&self.0.join(RELAY), &options)?;
+        Ok(is_locked_soon(&file).then_some(file))
     }
 
     /// The running `listen` of this project, its secrets and its token.

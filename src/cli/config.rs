@@ -99,6 +99,8 @@ fn setting(
         let file = session.settings.iter().rev().find(|file: &&SettingsFile| file.sets(section, name));
         file.map_or_else(|| "default".to_owned(), |file| file.path().display().to_string())
     };
-    let value = (!values.is_empty()).then(|| values.join(" "));
+    // What the help hides is a secret: only where it comes from is shown.
+    let is_secret = option.is_hide_env_values_set();
+    let value = (!values.is_empty() && !is_secret).then(|| values.join(" "));
     Some(Setting { name: name.to_owned(), value, origin })
 }

@@ -142,6 +142,7 @@ async fn bind(
         keep: None,
         artifact_lifetime: None,
         inspector: stays.then_some(InspectorSettings { port: None, any_target: false }),
+        tunnel: None,
     };
     let names = Catalogue::embedded().wire_names();
     let clock = session.clock.clone();

@@ -16,6 +16,7 @@ use super::keys::{Keys, SHORT};
 use super::output::Output;
 use super::report::Exit;
 use super::screen::Screen;
+use super::tunnel::{self, TunnelArgs};
 use super::{Session, roads};
 use crate::app::endpoints::Endpoint;
 use crate::app::inspect::Inspecting;
@@ -101,6 +102,8 @@ pub struct ListenArgs {
     /// [default: what is documented, 4 hours for v2 and 24 for the others]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     artifact_ttl: Option<Duration>,
+    #[command(flatten)]
+    tunnel: TunnelArgs,
     /// End when such an event came: 0 when it was acknowledged, 3 when it was not
     #[arg(long, value_name = "GLOB", help_heading = "For scripts")]
     expect: Option<EventFilter>,
@@ -152,12 +155,16 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let (json, within, open) = (arguments.json, arguments.within, arguments.inspector.open());
     let goal = Goal::new(arguments.expect.clone(), arguments.exit_after);
     let endpoints = session.endpoints()?;
-    let settings = settings(arguments, &session.folder, &endpoints, &secret.keys, &token);
+    let tunnel = arguments.tunnel.settings(&session)?;
+    let settings = Settings {
+        tunnel: tunnel.clone(),
+        ..settings(arguments, &session.folder, &endpoints, &secret.keys, &token)
+    };
     let routes = settings.routes.clone();
     let names = Catalogue::embedded().wire_names();
     let artifact_lifetime = settings.artifact_lifetime;
     let (stop, clock) = (CancellationToken::new(), session.clock.clone());
-    let listen =
+    let mut listen =
         Listen::bind(settings, &session.state, names, clock, session.environment, stop.clone()).await?;
     let ingress = format!("http://{}", reachable(listen.address()));
     let running = Running {
@@ -166,6 +173,10 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         forward: routes.default.as_ref().map(Target::to_string),
         artifacts: Some(listen.artifacts()),
         artifact_lifetime,
+    };
+    let gate = tokio::select! {
+        gate = tunnel::open(&mut listen, tunnel.as_ref(), &session) => gate?,
+        _ = signals.next() => return Ok(Exit::Interrupted),
     };
     let inspector = listen.inspector();
     let registration =
@@ -176,12 +187,13 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         session.output.data(&json_lines::ready(
             Some(&ingress),
             inspector.map(Inspecting::url).as_deref(),
-            None,
+            gate.as_ref().map(|gate| &*gate.public),
             Some(&listen.artifacts()),
         ))?;
     } else {
         let entrance = inspector.map(Inspecting::entrance);
         greet(&session.output, &ingress, entrance.as_deref(), &routes, &secret);
+        tunnel::greet(&session.output, tunnel.as_ref(), gate.as_ref());
         session.output.talk(&if registration.is_of_listen() {
             let command = session.output.talk_paint.strong("mbaas-dev trigger meeting.completed");
             format!("  try         {command}")
@@ -316,6 +328,7 @@ fn settings(
         keep: arguments.keep,
         artifact_lifetime: arguments.artifact_ttl.map(seconds),
         inspector: arguments.inspector.settings(),
+        tunnel: None,
     }
 }
 

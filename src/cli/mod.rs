@@ -17,6 +17,7 @@ mod keys;
 mod listen;
 mod output;
 mod persisting;
+mod relay;
 mod replay;
 mod report;
 mod roads;
@@ -28,6 +29,7 @@ mod selection;
 mod settings_file;
 mod sign;
 mod trigger;
+mod tunnel;
 mod verify;
 mod writing;
 
@@ -54,7 +56,7 @@ use crate::observers::terminal::Style;
 #[derive(Debug, Parser)]
 #[command(name = "mbaas-dev", version, max_term_width = 100, propagate_version = true)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not acknowledged by the handler, \
-                        4 signature not valid, 5 target unreachable or timed out, 130 interrupted.")]
+                        4 signature not valid, 5 target unreachable or timed out, 6 relay not usable, 130 interrupted.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -102,6 +104,7 @@ enum Command {
     #[command(subcommand)]
     Secret(secret::SecretCommand),
     Inspector(inspector::InspectArgs),
+    Relay(relay::RelayArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
     #[command(subcommand)]
@@ -249,6 +252,7 @@ fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
         Command::Verify(arguments) => verify::run(&arguments, session),
         Command::Secret(command) => secret::run(&command, &session),
         Command::Inspector(arguments) => inspector::run(&arguments, &session),
+        Command::Relay(arguments) => relay::run(arguments, &session),
         Command::Demo(arguments) => demo::run(&arguments, session),
         Command::Doctor(arguments) => doctor::run(&arguments, &session),
         Command::Config(command) => config::run(&command, &session),

@@ -11,10 +11,12 @@ use crate::app::state::StateError;
 use crate::fixture::{FixtureError, UnknownEvent};
 use crate::json::SyntaxError;
 use crate::model::{FailureKind, Outcome, Verdict, printable_lines};
+use crate::relay::RelayError;
 use crate::scenario::{ScenarioError, UnknownScenario};
 use crate::signature::{BadKey, CannotSign, Unsupported};
 use crate::sources::compose::EditError;
 use crate::sources::dispatch::{DispatchError, Sent};
+use crate::sources::tunnel::Unusable;
 use crate::store::StoreError;
 
 /// How a command ended; of several ends, the greater is the worse.
@@ -33,6 +35,8 @@ pub enum Exit {
     InvalidSignature = 4,
     /// The target is unreachable, or took too long.
     Unreachable = 5,
+    /// The relay cannot be used.
+    Relay = 6,
     /// What was waited for did not come in time.
     TooLate = 124,
     /// Interrupted by the user.
@@ -123,6 +127,12 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
     if let Some(ListenError::Bind { address, source }) = cause.downcast_ref::<ListenError>() {
         return Some((Exit::Failed, hint_to_bind(address.port(), source.kind())));
     }
+    if let Some(RelayError::Bind { address, source }) = cause.downcast_ref::<RelayError>() {
+        return Some((Exit::Failed, hint_to_bind(address.port(), source.kind())));
+    }
+    if let Some(unusable) = cause.downcast_ref::<Unusable>() {
+        return Some((Exit::Relay, unusable.hint.to_owned()));
+    }
     if let Some(DispatchError::NotTaken { unreachable, .. }) = cause.downcast_ref::<DispatchError>() {
         let exit = if *unreachable { Exit::Unreachable } else { Exit::Failed };
         return Some((exit, String::new()));
@@ -154,6 +164,9 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
 /// A store's error, also where another error stands for it: such errors are not part of the chain.
 fn store_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a StoreError> {
     if let Some(ListenError::Store(error)) = cause.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(RelayError::Store(error)) = cause.downcast_ref() {
         return Some(error);
     }
     if let Some(DispatchError::Store(error)) = cause.downcast_ref() {

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use self::dial::Dialer;
-pub use self::dial::Trust;
+pub use self::dial::{Connection, Trust};
 pub use self::manner::Manner;
 use self::manner::Outgoing;
 use self::pool::{Lease, Pool};
@@ -91,6 +91,11 @@ struct Received {
 /// Whether a target takes connections; nothing is sent.
 pub async fn reach(target: &Target) -> Result<(), Failure> {
     Dialer::new(Trust::System).dial(target).await.map(drop)
+}
+
+/// Connects to `target`, which proves who it is when TLS is spoken.
+pub async fn connect(target: &Target) -> Result<Connection, Failure> {
+    Dialer::new(Trust::System).dial(target).await
 }
 
 impl Forward {

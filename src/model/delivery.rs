@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{Attempt, Clock, Contract, EventType, Headers};
+use super::{Attempt, Clock, Contract, EventType, Headers, Relayed};
 
 /// The id of a delivery: `dlv_` and 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -140,6 +140,8 @@ pub struct Incoming {
     pub signature_note: Option<Arc<str>>,
     /// Why it is handed to nobody.
     pub not_forwarded: Option<NotForwarded>,
+    /// How it came through a relay.
+    pub relayed: Option<Relayed>,
     /// The request itself.
     pub request: Request,
 }
@@ -164,6 +166,7 @@ impl Incoming {
             signature: Verdict::Unchecked,
             signature_note: None,
             not_forwarded: None,
+            relayed: None,
             request,
         }
     }
@@ -222,6 +225,8 @@ pub struct Delivery {
     pub body_bytes: u64,
     /// Why it was handed to nobody.
     pub not_forwarded: Option<NotForwarded>,
+    /// When it reached a relay, if it had to wait there for somebody to take it.
+    pub late_since: Option<Timestamp>,
     /// Whether it waits for its target to come back.
     pub held: bool,
     /// What became of it, oldest first.
@@ -244,6 +249,7 @@ impl Delivery {
             path: incoming.request.path.clone(),
             body_bytes: incoming.request.body.len() as u64,
             not_forwarded: incoming.not_forwarded,
+            late_since: incoming.relayed.as_ref().and_then(Relayed::late_since),
             held: false,
             attempts: Vec::new(),
         }

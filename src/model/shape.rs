@@ -16,7 +16,7 @@ pub fn millis(duration: Duration) -> f64 {
 
 impl Serialize for Delivery {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Delivery", 17)?;
+        let mut object = serializer.serialize_struct("Delivery", 18)?;
         object.serialize_field("v", &FORMAT_VERSION)?;
         object.serialize_field("id", self.id.as_str())?;
         object.serialize_field("number", &self.number)?;
@@ -34,6 +34,10 @@ impl Serialize for Delivery {
         match &self.not_forwarded {
             Some(why) => object.serialize_field("not_forwarded", why.as_str())?,
             None => object.skip_field("not_forwarded")?,
+        }
+        match self.late_since {
+            Some(since) => object.serialize_field("late_since", &format!("{since:.6}"))?,
+            None => object.skip_field("late_since")?,
         }
         if self.held {
             object.serialize_field("held", &true)?;

@@ -39,6 +39,13 @@ pub struct BadTarget {
     reason: &'static str,
 }
 
+impl BadTarget {
+    /// What is wrong with it.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
 impl Target {
     /// A handler on a port of this machine, at the root path.
     pub fn local(host: impl fmt::Display, port: u16) -> Self {

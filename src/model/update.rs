@@ -22,6 +22,10 @@ pub enum Update {
     TargetDown(Arc<Target>, Arc<str>),
     /// A target is there again.
     TargetUp(Arc<Target>),
+    /// The tunnel is open again: the URL that it is reached by, and how many deliveries wait at the relay.
+    TunnelUp(Arc<str>, u64),
+    /// The tunnel is down.
+    TunnelDown(Arc<TunnelLoss>),
     /// We could not do our part.
     Trouble(Arc<Trouble>),
 }
@@ -45,7 +49,11 @@ impl Update {
             Self::NotForwarded(delivery) => {
                 matches!(delivery.not_forwarded, Some(NotForwarded::Unverified | NotForwarded::Incomplete))
             }
-            Self::TargetDown(..) | Self::TargetUp(_) | Self::Trouble(_) => true,
+            Self::TargetDown(..)
+            | Self::TargetUp(_)
+            | Self::TunnelDown(_)
+            | Self::TunnelUp(..)
+            | Self::Trouble(_) => true,
             Self::Fired(..) | Self::Received(_) | Self::Held(_) => false,
         }
     }
@@ -65,6 +73,17 @@ impl Update {
             other => other,
         }
     }
+}
+
+/// How a tunnel was lost, or could not be opened.
+#[derive(Clone, Debug)]
+pub struct TunnelLoss {
+    /// Why.
+    pub why: String,
+    /// When it is tried again.
+    pub again_in: Duration,
+    /// Whether that was not known yet.
+    pub is_news: bool,
 }
 
 /// Trouble of our own.

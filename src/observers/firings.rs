@@ -56,6 +56,8 @@ impl Firings {
             | Update::Held(_)
             | Update::TargetDown(..)
             | Update::TargetUp(_)
+            | Update::TunnelUp(..)
+            | Update::TunnelDown(_)
             | Update::Trouble(_) => None,
         }
     }

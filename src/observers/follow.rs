@@ -76,7 +76,12 @@ fn news_of(update: &Update) -> Option<News> {
         Update::Attempted(delivery, _) | Update::NotForwarded(delivery) | Update::Held(delivery) => {
             Some((delivery.number, delivery.attempts.len() + 1))
         }
-        Update::Fired(..) | Update::TargetDown(..) | Update::TargetUp(_) | Update::Trouble(_) => None,
+        Update::Fired(..)
+        | Update::TargetDown(..)
+        | Update::TargetUp(_)
+        | Update::TunnelUp(..)
+        | Update::TunnelDown(_)
+        | Update::Trouble(_) => None,
     }
 }
 

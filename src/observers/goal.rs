@@ -56,6 +56,8 @@ fn finished(update: &Update) -> Option<(&Delivery, bool)> {
         | Update::Held(_)
         | Update::TargetDown(..)
         | Update::TargetUp(_)
+        | Update::TunnelUp(..)
+        | Update::TunnelDown(_)
         | Update::Trouble(_) => None,
     }
 }

@@ -56,6 +56,15 @@ fn line(update: &Update, since: Option<&Since>) -> String {
         Update::TargetUp(target) => {
             json!({ "v": FORMAT_VERSION, "type": "target_up", "target": target.to_string() }).to_string()
         }
+        Update::TunnelUp(public, waiting) => {
+            json!({ "v": FORMAT_VERSION, "type": "tunnel", "public": **public, "waiting": waiting })
+                .to_string()
+        }
+        Update::TunnelDown(loss) => {
+            let in_ms = millis(loss.again_in);
+            json!({ "v": FORMAT_VERSION, "type": "reconnecting", "message": loss.why, "in_ms": in_ms })
+                .to_string()
+        }
         Update::Trouble(trouble) => json!({
             "v": FORMAT_VERSION,
             "type": "error",

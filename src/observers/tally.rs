@@ -57,6 +57,8 @@ impl Tally {
             | Update::Held(_)
             | Update::TargetDown(..)
             | Update::TargetUp(_)
+            | Update::TunnelUp(..)
+            | Update::TunnelDown(_)
             | Update::Trouble(_) => {}
             Update::Attempted(delivery, then) => {
                 let Some(attempt) = delivery.last_attempt() else { return };

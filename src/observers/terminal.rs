@@ -67,6 +67,25 @@ impl Style {
                 lines
             }
             Update::TargetUp(target) => vec![self.paint.good(&format!("✓ {target} is back"))],
+            Update::TunnelUp(public, waiting) => {
+                let public = Printable::text(public);
+                let mut lines = vec![self.paint.good(&format!("✓ the tunnel is open: {public}"))];
+                if *waiting > 0 {
+                    lines.extend(self.below(&format!("what came meanwhile follows: {waiting}")));
+                }
+                lines
+            }
+            // It is tried over and over; once is enough to know.
+            Update::TunnelDown(loss) if !loss.is_news => Vec::new(),
+            Update::TunnelDown(loss) => {
+                let mut lines = vec![self.paint.bad(&format!("✗ no tunnel: {}", Printable::text(&loss.why)))];
+                lines.extend(
+                    self.below(
+                        "it is opened again as soon as it can be; the relay keeps what comes meanwhile",
+                    ),
+                );
+                lines
+            }
             Update::Trouble(trouble) => self.trouble(trouble),
         }
     }

@@ -299,6 +299,10 @@ impl Pipeline {
     }
 
     fn report(&self, error: &StoreError) {
+        // It is sent again, and its user cannot do anything about it.
+        if matches!(error, StoreError::OutOfTurn { .. }) {
+            return;
+        }
         let trouble = Trouble { code: "store", message: error.to_string(), hint: error.hint() };
         self.bus.publish(Update::Trouble(Arc::new(trouble)));
     }

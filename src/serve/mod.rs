@@ -1,10 +1,13 @@
 //! Listening for HTTP: one accept loop for every service that we run, HTTP/1.1 and HTTP/2 with prior knowledge.
 
+mod body;
 mod conformance;
 mod crowd;
 mod stalling;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod wire_heads;
 
 use std::convert::Infallible;
@@ -28,9 +31,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::body::{BodyReader, NoBody, ReadBody, discard};
 use self::conformance::Refusal;
 use self::crowd::Crowd;
 use self::stalling::Stalling;
+pub use self::stream::{Client, ask_through, serve_through};
+pub use self::upgrade::upgraded;
 use self::wire_heads::{MOST_FIELDS, Watched};
 use crate::model::Headers;
 

@@ -22,6 +22,11 @@ impl<T> Stalling<T> {
         Self { io, limit, waiting: None }
     }
 
+    /// The stream itself, which may stand still as long as it likes.
+    pub fn into_inner(self) -> T {
+        self.io
+    }
+
     /// What came of a try to write, unless it stands still for too long.
     fn within_limit<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if written.is_ready() {

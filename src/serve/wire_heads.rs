@@ -86,6 +86,13 @@ impl<T> Watched<T> {
     }
 }
 
+impl<T> Watched<T> {
+    /// The stream itself, watched no more.
+    pub fn into_inner(self) -> T {
+        self.io
+    }
+}
+
 /// Where in the sequence of requests the stream is.
 #[derive(Debug, Default)]
 struct Follower {

@@ -121,6 +121,7 @@ impl Road {
                     signature,
                     signature_note,
                     not_forwarded: None,
+                    relayed: None,
                     request,
                 };
                 let delivered = pipeline.in_manner(manner).deliver(incoming, target.clone()).await?;

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -10,21 +11,24 @@ use http::{Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Frame;
 use serde_json::json;
+use tokio::time::timeout;
 
-use super::body::{BodyReader, ReadBody, Refusal, discard};
 use super::provenance::{DELIVERY, Provenance};
 use super::routing::{Router, Taken};
 use crate::bus::Bus;
 use crate::contract::{WireNames, recognise, recognise_within};
 use crate::forward::{Rest, WireAnswer};
 use crate::model::{
-    Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Outcome, Request, Secret,
-    Trouble, Update, Verdict,
+    Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Relayed,
+    Request, Secret, Trouble, Update, Verdict,
 };
 use crate::pipeline::Delivered;
-use crate::serve::{Arrived, Body};
+use crate::serve::{Arrived, Body, BodyReader, NoBody, ReadBody, discard};
 use crate::signature::{Claim, Keyring};
-use crate::store::StoreError;
+use crate::store::{Recorded, StoreError};
+
+/// How long a delivery from a relay waits for its turn at the most.
+const TURN: Duration = Duration::from_secs(20);
 
 /// What becomes of deliveries whose signature is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,33 +76,74 @@ impl Ingress {
 
     /// Takes one request; the answer is for its sender.
     pub async fn receive(self, arrived: Arrived) -> Response<Body> {
-        match self.0.read(arrived).await {
+        match self.0.read(arrived, None).await {
             Ok((incoming, ours)) => self.0.hand_on(incoming, ours).await,
             Err(refusal) => self.0.refuse(refusal),
         }
     }
+
+    /// Takes one request that a relay passes on, when its turn has come.
+    ///
+    /// The answer names the delivery once that is recorded. One without a name is none for the sender: the relay sends
+    /// the request again. Only what will never be taken is answered 413.
+    pub async fn receive_relayed(self, arrived: Arrived, relayed: Relayed) -> Response<Body> {
+        let (line, after) = (relayed.line.clone(), relayed.after);
+        let incoming = match self.0.read(arrived, Some(relayed)).await {
+            Ok((incoming, _)) if incoming.not_forwarded == Some(NotForwarded::Incomplete) => {
+                return try_again("body", "the relay broke off before the body was complete");
+            }
+            Ok((incoming, _)) => incoming,
+            Err(NoBody::TooSlow) => return try_again("body", "the body came too slowly"),
+            Err(refusal) => return self.0.refuse(refusal),
+        };
+        if timeout(TURN, line.wait_for(after)).await.is_err() {
+            return try_again("turn", "what comes before it is not recorded");
+        }
+        let response = self.0.hand_on(incoming, false).await;
+        if !response.headers().contains_key(DELIVERY) {
+            line.fall_back(after);
+        }
+        response
+    }
+}
+
+/// The answer to a request that is recorded already: what its handler said, as far as that is known.
+pub fn again(recorded: &Recorded) -> Response<Body> {
+    let id = &recorded.delivery.id;
+    match recorded.delivery.last_attempt().map(|attempt| &attempt.outcome) {
+        Some(Outcome::Answered(answer)) if !answer.cut => {
+            let wire = WireAnswer { headers: answer.headers.to_map(), ..WireAnswer::default() };
+            pass_on(id, answer, wire, None)
+        }
+        Some(Outcome::Failed(failure)) => undelivered(id, failure),
+        _ => held(id),
+    }
 }
 
 impl Parts {
-    /// Makes a delivery of a request; whether it is of our own making as well.
-    async fn read(&self, arrived: Arrived) -> Result<(Incoming, bool), Refusal> {
+    /// Makes a delivery of a request; whether it is of our own making as well, which nothing is that came through a relay.
+    async fn read(&self, arrived: Arrived, relayed: Option<Relayed>) -> Result<(Incoming, bool), NoBody> {
         let (received_at, id) = (self.clock.now(), DeliveryId::new(&self.clock));
         let Arrived { request, mut headers } = arrived;
         let (parts, mut body) = request.into_parts();
         let body = match self.bodies.read(&mut body).await {
-            // Whoever asks first is told before it sends anything.
-            Err(Refusal::TooLarge) if headers.get("expect").is_none() => {
+            // Whoever asks first is told before it sends anything; a relay has the whole of it anyway.
+            Err(NoBody::TooLarge) if headers.get("expect").is_none() && relayed.is_none() => {
                 discard(body).await;
-                return Err(Refusal::TooLarge);
+                return Err(NoBody::TooLarge);
             }
             read => read?,
         };
         let not_forwarded = (!body.is_complete).then_some(NotForwarded::Incomplete);
         let ReadBody { bytes: body, trailers, .. } = body;
         headers.drop_hop_by_hop();
-        let provenance = Provenance::take(&self.settings.token, &mut headers);
+        let provenance = match &relayed {
+            None => Provenance::take(&self.settings.token, &mut headers),
+            Some(_) => None,
+        };
         let ours = provenance.is_some();
         let Provenance { origin, replay_of, contract } = provenance.unwrap_or(Provenance::UNKNOWN);
+        let origin = if relayed.is_some() { Origin::Tunnel } else { origin };
         let kind = match contract {
             Some(_) => recognise_within(&self.names, contract, &body),
             None => recognise(&self.names, &headers, &body),
@@ -111,7 +156,8 @@ impl Parts {
                     event_type: kind.event_type.as_ref(),
                     headers: &headers,
                     body: &body,
-                    at: received_at,
+                    // It was fresh when the relay got it.
+                    at: relayed.as_ref().map_or(received_at, |relayed| relayed.arrived_at),
                 };
                 claim.examine(&self.settings.keys)
             }
@@ -132,6 +178,7 @@ impl Parts {
             signature,
             signature_note,
             not_forwarded,
+            relayed,
             request,
         };
         Ok((incoming, ours))
@@ -158,10 +205,10 @@ impl Parts {
         }
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+    fn refuse(&self, refusal: NoBody) -> Response<Body> {
         match refusal {
-            Refusal::TooSlow => report(StatusCode::REQUEST_TIMEOUT, None, "body", "the body came too slowly"),
-            Refusal::Crowded => {
+            NoBody::TooSlow => report(StatusCode::REQUEST_TIMEOUT, None, "body", "the body came too slowly"),
+            NoBody::Crowded => {
                 let message = "there is no room for so many large bodies at a time".to_owned();
                 let hint =
                     "they are in memory until their handlers have answered: is one of those slow?".to_owned();
@@ -169,7 +216,7 @@ impl Parts {
                 self.bus.publish(Update::Trouble(Arc::new(trouble)));
                 try_again("crowded", &message)
             }
-            Refusal::TooLarge => {
+            NoBody::TooLarge => {
                 let message = format!("a body over the limit of {} bytes was refused", self.bodies.limit());
                 let hint = "raise the limit with --max-body".to_owned();
                 let trouble = Trouble { code: "body_too_large", message: message.clone(), hint };

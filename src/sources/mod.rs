@@ -1,7 +1,6 @@
 //! Where deliveries come from: each source makes one and hands it to the pipeline, or sends it as a sender would.
 
 pub mod again;
-mod body;
 pub mod compose;
 pub mod dispatch;
 pub mod ingress;
@@ -11,4 +10,5 @@ pub mod persist;
 pub mod player;
 pub mod provenance;
 pub mod routing;
+pub mod tunnel;
 pub mod watch;

@@ -4,15 +4,13 @@
 //! user can read; anybody else's are dropped. None of them is ever forwarded or recorded.
 
 use crate::model::{Contract, DeliveryId, Headers, Origin, Secret};
+pub use crate::tunnel::DELIVERY;
+use crate::tunnel::is_ours;
 
-const PREFIX: &[u8] = b"mbaas-dev-";
 const TOKEN: &str = "mbaas-dev-token";
 const ORIGIN: &str = "mbaas-dev-origin";
 const REPLAY_OF: &str = "mbaas-dev-replay-of";
 const CONTRACT: &str = "mbaas-dev-contract";
-
-/// In answers: the id under which the delivery is recorded.
-pub const DELIVERY: &str = "mbaas-dev-delivery";
 
 /// Where a delivery comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +41,6 @@ impl Provenance {
 
     /// Takes our headers out of a request, and believes them when the token is right.
     pub fn take(token: &Secret, headers: &mut Headers) -> Option<Self> {
-        let is_ours = |name: &[u8]| name.get(..PREFIX.len()).is_some_and(|p| p.eq_ignore_ascii_case(PREFIX));
         if !headers.iter().any(|(name, _)| is_ours(name)) {
             return None;
         }

@@ -149,6 +149,7 @@ impl Watch {
             signature: Verdict::Valid,
             signature_note: None,
             not_forwarded: None,
+            relayed: None,
             request,
         }))
     }

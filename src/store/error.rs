@@ -109,6 +109,12 @@ pub enum StoreError {
         /// What exactly.
         detail: String,
     },
+    /// A delivery from a relay whose turn it is not: one before it is missing, or it is there already.
+    #[error("`{}` does not have what a relay sent before this delivery", .file.display())]
+    OutOfTurn {
+        /// The file.
+        file: PathBuf,
+    },
     /// The record was closed before.
     #[error("`{}` is closed already", .file.display())]
     Closed {
@@ -162,6 +168,7 @@ impl StoreError {
             Self::Lost { .. } => {
                 "put the file back if you have it; everything else that was recorded can still be used"
             }
+            Self::OutOfTurn { .. } => "nothing: the relay sends both again, in order",
             Self::Closed { .. } => "start mbaas-dev again",
             Self::Other { .. } => "try again; if it stays, use another folder with `--data-dir`",
         };
@@ -193,6 +200,7 @@ impl StoreError {
             }
             rusqlite::Error::SqliteFailure(cause, message) => (cause, message.clone().unwrap_or(detail)),
             rusqlite::Error::SqlInputError { error, msg, .. } => (error, msg.clone()),
+            rusqlite::Error::QueryReturnedNoRows => return Self::OutOfTurn { file },
             error if is_about_a_value(error) => return Self::Damaged { file, detail },
             _ => return Self::Other { file, detail },
         };
@@ -286,6 +294,7 @@ mod tests {
             StoreError::NotFound { file: file() },
             StoreError::Symlink { file: file() },
             StoreError::Lost { file: file(), detail: "x".into() },
+            StoreError::OutOfTurn { file: file() },
             StoreError::Closed { file: file() },
             StoreError::Other { file: file(), detail: "x".into() },
         ] {

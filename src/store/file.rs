@@ -11,8 +11,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::insert::Inserts;
 use super::{StoreError, bodies, schema};
 
-/// The name of the file within its folder.
-const NAME: &str = "deliveries.db";
+/// The name of the record's file within its folder.
+pub(super) const NAME: &str = "deliveries.db";
 
 /// How long to wait for another program that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,16 +29,16 @@ const PAGE: i64 = 4096;
 /// Only a reader that stays for long makes it grow so far; below, its space is better kept than freed and taken again.
 const KEPT_LOG: i64 = 64 * 1024 * 1024;
 
-/// The whole path of the file in `folder`, without symbolic links on the way: SQLite refuses every one of them, and
+/// The whole path of a file in `folder`, without symbolic links on the way: SQLite refuses every one of them, and
 /// a user's folders may well stand behind some.
-pub(super) fn locate(folder: &Path) -> Result<PathBuf, StoreError> {
+pub(super) fn locate(folder: &Path, name: &str) -> Result<PathBuf, StoreError> {
     let whole = if cfg!(unix) { folder.canonicalize() } else { std::path::absolute(folder) };
     match whole {
-        Ok(folder) => Ok(folder.join(NAME)),
+        Ok(folder) => Ok(folder.join(name)),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(StoreError::NotFound { file: folder.join(NAME) })
+            Err(StoreError::NotFound { file: folder.join(name) })
         }
-        Err(error) => Err(StoreError::Unwritable { file: folder.join(NAME), detail: error.to_string() }),
+        Err(error) => Err(StoreError::Unwritable { file: folder.join(name), detail: error.to_string() }),
     }
 }
 
@@ -80,13 +80,26 @@ pub(super) fn exists(file: &Path) -> Result<bool, StoreError> {
     Ok(found)
 }
 
-/// Opens the file for writing, making it when there is none, with its tables up to date.
+/// Opens the record's file for writing, making it when there is none, with its tables up to date.
 pub(super) fn open_for_writing(file: &Path) -> Result<Connection, StoreError> {
+    let check = |connection: &Connection| schema::check_owner(connection, file).map(drop);
+    let mut connection = open_new_for_writing(file, check)?;
+    schema::migrate(&mut connection, file, schema::MIGRATIONS)?;
+    // A file with other tables shows itself here and not at the first delivery.
+    Inserts::prepare(&connection).map(drop).map_err(|error| StoreError::from_sqlite(file, &error))?;
+    Ok(connection)
+}
+
+/// Opens a file for writing, making it when there is none; nothing is changed in one that `check` does not pass.
+pub(super) fn open_new_for_writing(
+    file: &Path,
+    check: impl FnOnce(&Connection) -> Result<(), StoreError>,
+) -> Result<Connection, StoreError> {
     if exists(file)? {
-        return open_what_is_there(file);
+        return open_what_is_there(file, check);
     }
     create(file)?;
-    open_what_is_there(file).inspect_err(|_| {
+    open_what_is_there(file, check).inspect_err(|_| {
         // On a full disk, say: left there, it would be taken for one that lost everything.
         if is_empty(file) {
             drop(fs::remove_file(file));
@@ -94,17 +107,17 @@ pub(super) fn open_for_writing(file: &Path) -> Result<Connection, StoreError> {
     })
 }
 
-fn open_what_is_there(file: &Path) -> Result<Connection, StoreError> {
-    let mut connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+fn open_what_is_there(
+    file: &Path,
+    check: impl FnOnce(&Connection) -> Result<(), StoreError>,
+) -> Result<Connection, StoreError> {
+    let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let failed = |error: rusqlite::Error| StoreError::from_sqlite(file, &error);
     if connection.is_readonly("main").map_err(failed)? {
         return Err(StoreError::ReadOnly { file: file.to_path_buf() });
     }
-    schema::check_owner(&connection, file)?;
+    check(&connection)?;
     set_up_writing(&connection).map_err(failed)?;
-    schema::migrate(&mut connection, file, schema::MIGRATIONS)?;
-    // A file with other tables shows itself here and not at the first delivery.
-    Inserts::prepare(&connection).map(drop).map_err(failed)?;
     Ok(connection)
 }
 

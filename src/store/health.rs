@@ -47,7 +47,7 @@ pub(super) fn examine_up_to(folder: &Path, largest: u64) -> Result<Option<Health
     if Reader::open(folder)?.is_none() {
         return Ok(None);
     }
-    let file = file::locate(folder)?;
+    let file = file::locate(folder, file::NAME)?;
     let connection = file::open_for_reading(&file)?;
     let length = |suffix: &str| {
         let mut path = file.clone().into_os_string();

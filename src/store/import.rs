@@ -32,7 +32,7 @@ pub struct Imported {
 impl Importer {
     /// Opens the record in `folder`, which exists, making it when there is none.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let file = file::locate(folder)?;
+        let file = file::locate(folder, file::NAME)?;
         let connection = file::open_for_writing(&file)?;
         connection
             .pragma_update(None, "wal_autocheckpoint", LOG_PAGES)

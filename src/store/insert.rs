@@ -1,12 +1,13 @@
 //! How a delivery and an attempt are put into their tables.
 
+use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::bodies::{Column, Place};
 use super::writer::Waiting;
 use super::{row, texts};
 use crate::contract;
-use crate::model::{Attempt, Contract, EventType, Headers, Incoming, NotForwarded, Outcome};
+use crate::model::{Attempt, Contract, EventType, Headers, Incoming, NotForwarded, Outcome, Relayed};
 
 /// The statements of one transaction, prepared once for the connection.
 pub(super) struct Inserts<'c> {
@@ -41,8 +42,15 @@ impl<'c> Inserts<'c> {
         })
     }
 
-    /// Puts a delivery in, with its body or the place of that, and gives its number.
+    /// Puts a delivery in, with its body or the place of that, and gives its number. One from a relay whose turn it is
+    /// not finds no row.
     pub(super) fn delivery(&mut self, incoming: &Incoming, body: Option<Place>) -> rusqlite::Result<i64> {
+        if let Some(Relayed { channel, seq, after, .. }) = &incoming.relayed {
+            let text = "SELECT 1 WHERE
+                (SELECT coalesce(max(seq), 0) FROM relayed WHERE channel = ?1) BETWEEN ?2 AND ?3 - 1";
+            let mut in_turn = self.connection.prepare_cached(text)?;
+            in_turn.query_row(params![channel.bytes(), after, seq], |_| Ok(()))?;
+        }
         let (kind, request) = (&incoming.kind, &incoming.request);
         self.delivery.execute(params![
             row::id_bytes(&incoming.id),
@@ -60,7 +68,14 @@ impl<'c> Inserts<'c> {
             Column::new(&request.body, body),
             incoming.signature_note.as_deref(),
         ])?;
-        Ok(self.connection.last_insert_rowid())
+        let number = self.connection.last_insert_rowid();
+        if let Some(relayed) = &incoming.relayed {
+            let text = "INSERT INTO relayed (delivery, channel, seq, late_since) VALUES (?1, ?2, ?3, ?4)";
+            let late_since = relayed.late_since().map(Timestamp::as_microsecond);
+            let values = params![number, relayed.channel.bytes(), relayed.seq, late_since];
+            self.connection.prepare_cached(text)?.execute(values)?;
+        }
+        Ok(number)
     }
 
     /// Lets a delivery wait for its target, or wait no more.

@@ -20,6 +20,7 @@ mod page;
 mod prune;
 mod query;
 mod reader;
+pub mod relay;
 mod remove;
 mod repair;
 mod room;
@@ -88,7 +89,7 @@ impl Store {
         room: Room,
         clock: &Clock,
     ) -> Result<(Self, Option<Repaired>), StoreError> {
-        let file = file::locate(folder)?;
+        let file = file::locate(folder, file::NAME)?;
         let start = || Self::start(folder, room, Some(clock.clone()));
         let damage = if file::is_empty(&file) {
             file::EMPTY.to_owned()
@@ -103,7 +104,7 @@ impl Store {
     }
 
     fn start(folder: &Path, room: Room, repairs: Option<Clock>) -> Result<Self, StoreError> {
-        let file = file::locate(folder)?;
+        let file = file::locate(folder, file::NAME)?;
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
         let (later, outbox) = (Later::default(), Outbox::default());
@@ -166,7 +167,12 @@ impl Store {
 
     async fn write(&self, job: Job) -> Result<i64, StoreError> {
         let (reply, mut wait) = self.outbox.wait();
+        let relayed = job.relayed().cloned();
         self.queue.send(Command::Write(job, reply)).await.map_err(|_unsent| self.closed())?;
+        if let Some(relayed) = relayed {
+            // Whatever comes now is written behind it, or not at all.
+            relayed.line.advance(relayed.seq);
+        }
         self.outcome(wait.outcome().await)
     }
 

@@ -80,7 +80,7 @@ impl Pruned {
 impl Pruner {
     /// Opens the record in `folder`; `None` when there is none.
     pub fn open(folder: &Path, clock: Clock) -> Result<Option<Self>, StoreError> {
-        let file = match file::locate(folder) {
+        let file = match file::locate(folder, file::NAME) {
             Err(StoreError::NotFound { .. }) => return Ok(None),
             file => file?,
         };
@@ -184,6 +184,12 @@ impl Pruner {
             places(&mut transaction.prepare(&text)?, [])?
         };
         transaction.execute(&format!("DELETE FROM attempts WHERE {OLD}"), [])?;
+        // The newest of a channel says how far that is recorded.
+        let text = format!(
+            "DELETE FROM relayed WHERE {OLD}
+                 AND seq < (SELECT max(seq) FROM relayed AS newest WHERE newest.channel = relayed.channel)"
+        );
+        transaction.execute(&text, [])?;
         transaction.commit()?;
         self.bodies.give_back(&mut places);
         Ok(())

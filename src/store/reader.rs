@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::bodies::Folder;
 use super::{Query, Recorded, Selector, StoreError, bodies, file, insert, page, room, row, schema, select};
-use crate::model::{Delivery, Request};
+use crate::model::{ChannelId, Delivery, Request};
 
 /// A reading connection. Its methods block; each sees the record as it was at one moment.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Reader {
 impl Reader {
     /// Opens the record in `folder`; `None` when there is none yet. One of an older format is brought up to date.
     pub fn open(folder: &Path) -> Result<Option<Self>, StoreError> {
-        let file = match file::locate(folder) {
+        let file = match file::locate(folder, file::NAME) {
             Err(StoreError::NotFound { .. }) => return Ok(None),
             file => file?,
         };
@@ -101,6 +101,24 @@ impl Reader {
             let text = "SELECT delivery FROM held WHERE target = ?1 ORDER BY delivery LIMIT 1";
             self.connection.prepare_cached(text)?.query_row([target], |row| row.get(0)).optional()
         })
+    }
+
+    /// How far a channel of a relay is recorded: the highest of its numbers, 0 when there is none.
+    pub fn last_relayed(&self, channel: &ChannelId) -> Result<i64, StoreError> {
+        self.at_one_moment(|| {
+            let text = "SELECT coalesce(max(seq), 0) FROM relayed WHERE channel = ?1";
+            self.connection.prepare_cached(text)?.query_row([channel.bytes()], |row| row.get(0))
+        })
+    }
+
+    /// The delivery that a relay sent with this number of its own.
+    pub fn relayed(&self, channel: &ChannelId, seq: i64) -> Result<Option<Recorded>, StoreError> {
+        let number = self.at_one_moment(|| {
+            let text = "SELECT delivery FROM relayed WHERE channel = ?1 AND seq = ?2";
+            let number = |row: &Row<'_>| row.get(0);
+            self.connection.prepare_cached(text)?.query_row((channel.bytes(), seq), number).optional()
+        })?;
+        number.map_or(Ok(None), |number| self.find(&Selector::Number(number)))
     }
 
     /// Reads as the record is at one moment.

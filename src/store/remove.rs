@@ -13,7 +13,7 @@ const LOG_PAGES: i64 = 1000;
 /// Takes out the delivery of that number, beside whoever writes; whether it is gone. One that waits for its target stays.
 /// Blocks.
 pub fn remove(folder: &Path, number: i64) -> Result<bool, StoreError> {
-    let file = file::locate(folder)?;
+    let file = file::locate(folder, file::NAME)?;
     let mut connection = file::open_for_writing(&file)?;
     let taken = take_out(&mut connection, number).map_err(|error| StoreError::from_sqlite(&file, &error))?;
     let Some(mut bodies) = taken else { return Ok(false) };

@@ -99,7 +99,7 @@ impl Repaired {
 /// Reads everything in the record in `folder`, and repairs it when not all can be read; `None` when all is well. Nobody
 /// should be writing to it.
 pub fn repair(folder: &Path, clock: &Clock) -> Result<Option<Repaired>, StoreError> {
-    let file = match file::locate(folder) {
+    let file = match file::locate(folder, file::NAME) {
         Err(StoreError::NotFound { .. }) => return Ok(None),
         file => file?,
     };
@@ -192,16 +192,18 @@ impl Fresh {
             }
             transaction.commit().map_err(failed)?;
         }
-        self.take_held(&old).map_err(failed)
+        self.take_all(&old, "held", &["delivery", "target"]).map_err(failed)?;
+        self.take_all(&old, "relayed", &["delivery", "channel", "seq", "late_since"]).map_err(failed)
     }
 
-    /// Takes over what waits for its target.
-    fn take_held(&self, old: &Connection) -> rusqlite::Result<()> {
-        let Ok(mut held) = old.prepare("SELECT delivery, target FROM held") else { return Ok(()) };
-        let Ok(rows) = held.query_map([], values) else { return Ok(()) };
-        let columns = ["delivery".to_owned(), "target".to_owned()];
+    /// Takes over a small table: what waits for its target, and what came through a relay.
+    fn take_all(&self, old: &Connection, table: &str, columns: &[&str]) -> rusqlite::Result<()> {
+        let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
+        let text = format!("SELECT {} FROM {table}", columns.join(", "));
+        let Ok(mut found) = old.prepare(&text) else { return Ok(()) };
+        let Ok(rows) = found.query_map([], values) else { return Ok(()) };
         for row in rows.map_while(Result::ok) {
-            put(&self.connection, "held", &columns, row)?;
+            put(&self.connection, table, &columns, row)?;
         }
         Ok(())
     }

@@ -50,6 +50,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         not_forwarded: read(row, "not_forwarded", |value| {
             optional(value, |value| named(value, NotForwarded::from_name))
         })?,
+        late_since: read(row, "late_since", |value| optional(value, timestamp))?,
         held: row.get("held")?,
         attempts: Vec::new(),
     })

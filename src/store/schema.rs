@@ -10,7 +10,8 @@ use super::StoreError;
 ///
 /// Only ever add to the end. A new name in a column of names (`origin`, `signature`, `contract`, `error`) needs a
 /// step as well, an empty one: older programs take an unknown name for damage.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE, LARGE_BODIES, TEXT_INDEX];
+pub(super) const MIGRATIONS: &[&str] =
+    &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE, LARGE_BODIES, TEXT_INDEX, RELAYED];
 
 /// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked, and
 /// trailers stand behind an empty line of it.
@@ -109,6 +110,19 @@ const TEXT_INDEX: &str = "
     CREATE TABLE texts_watermark (number INTEGER NOT NULL);
     INSERT INTO texts_watermark VALUES (0);
     CREATE TABLE texts_again (delivery INTEGER PRIMARY KEY);
+";
+
+/// What came through a relay: exactly once, and in the order of its channel.
+///
+/// A row stays when its delivery goes, as long as it is the newest of its channel: it says how far that is recorded.
+const RELAYED: &str = "
+    CREATE TABLE relayed (
+        delivery INTEGER PRIMARY KEY,
+        channel BLOB NOT NULL,
+        seq INTEGER NOT NULL,
+        late_since INTEGER
+    );
+    CREATE UNIQUE INDEX relayed_seq ON relayed (channel, seq);
 ";
 
 /// How many steps `connection` has behind it.

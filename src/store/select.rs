@@ -9,7 +9,8 @@ use super::{Came, Query, bodies};
 const DELIVERY: &str = "d.id AS id, d.received_at AS received_at, d.origin AS origin,
     d.replay_of AS replay_of, d.contract AS contract, d.event_type AS event_type, d.wire_event AS wire_event,
     d.signature AS signature, d.signature_note AS signature_note, d.not_forwarded AS not_forwarded,
-    EXISTS (SELECT 1 FROM held WHERE held.delivery = d.number) AS held, d.method AS method, d.path AS path";
+    EXISTS (SELECT 1 FROM held WHERE held.delivery = d.number) AS held,
+    (SELECT late_since FROM relayed WHERE relayed.delivery = d.number) AS late_since, d.method AS method, d.path AS path";
 
 /// The columns of a delivery, for [`row::delivery`](super::row::delivery), but for `number`.
 ///

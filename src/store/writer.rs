@@ -17,7 +17,7 @@ use super::later::Later;
 use super::outbox::{Outbox, Reply};
 use super::room::{Gauge, Room};
 use super::{repair, texts};
-use crate::model::{Attempt, Clock, Incoming, Target};
+use crate::model::{Attempt, Clock, Incoming, Relayed, Target};
 
 /// How many jobs go into one transaction at most.
 const BATCH_JOBS: usize = 256;
@@ -125,6 +125,14 @@ impl Job {
         match self {
             Self::Delivery(incoming, _) => &incoming.request.body,
             Self::Attempt(_, attempt, _) => insert::answer_body(attempt),
+        }
+    }
+
+    /// How it came through a relay.
+    pub(super) fn relayed(&self) -> Option<&Relayed> {
+        match self {
+            Self::Delivery(incoming, _) => incoming.relayed.as_ref(),
+            Self::Attempt(..) => None,
         }
     }
 
@@ -417,6 +425,7 @@ fn transact(
 }
 
 fn is_of_one_job(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::ToSqlConversionFailure(_))
+    // No row: it is not the turn of a delivery from a relay.
+    matches!(error, rusqlite::Error::ToSqlConversionFailure(_) | rusqlite::Error::QueryReturnedNoRows)
         || matches!(error.sqlite_error_code(), Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig))
 }

@@ -32,6 +32,7 @@
 //! | `scenarios` | whole meetings: each that is built in, files of one's own, what is wrong with them |
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
+//! | `tunnel` | a relay and a `listen` behind it: round trips, absences, kills, owners, credentials |
 //! | `wire` | senders that write what HTTP does not allow, or what can be read in two ways |
 //! | `scripts` | expectations, routes, endpoints, settings from files |
 
@@ -60,6 +61,7 @@ mod misbehaving;
 mod overload;
 mod power;
 mod recall;
+mod relaying;
 mod retold;
 mod retries;
 mod scenarios;
@@ -68,6 +70,7 @@ mod secrecy;
 mod signals;
 mod surroundings;
 mod tidy;
+mod tunnel;
 mod verifiers;
 mod watching;
 mod wire;

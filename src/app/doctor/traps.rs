@@ -163,6 +163,7 @@ mod tests {
             signature,
             signature_note: None,
             not_forwarded: None,
+            late_since: None,
             held: false,
             method: "POST".to_owned(),
             path: "/".to_owned(),

@@ -97,6 +97,7 @@ pub fn read(line: &[u8]) -> Result<(Incoming, Vec<Attempt>), String> {
             .not_forwarded
             .map(|why| named("not_forwarded", &why, NotForwarded::from_name))
             .transpose()?,
+        relayed: None,
         request: Request {
             method: method(line.method)?,
             path: path(line.path)?,

@@ -148,7 +148,12 @@ fn stage_of(update: &Update) -> Option<(&Delivery, Stage, bool)> {
         Update::Attempted(delivery, then) => Some((delivery, tries(delivery) + 1, *then != Then::Over)),
         Update::Held(delivery) => Some((delivery, tries(delivery) + 2, true)),
         Update::NotForwarded(delivery) => Some((delivery, OVER, false)),
-        Update::Fired(..) | Update::TargetDown(..) | Update::TargetUp(_) | Update::Trouble(_) => None,
+        Update::Fired(..)
+        | Update::TargetDown(..)
+        | Update::TargetUp(_)
+        | Update::TunnelUp(..)
+        | Update::TunnelDown(_)
+        | Update::Trouble(_) => None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod faults;
 mod large;
 mod list;
+mod relayed;
 mod repair;
 mod texts;
 mod write;

@@ -30,6 +30,7 @@ fn whole_incoming(clock: &Clock) -> Incoming {
         signature: Verdict::Invalid,
         signature_note: Some("the line feed at the end was not signed".into()),
         not_forwarded: None,
+        relayed: None,
         request: Request {
             method: "PATCH".to_owned(),
             path: "/a%20b?x=1&y=\u{e9}\0".to_owned(),

@@ -33,6 +33,7 @@ function App() {
   const [link, setLink] = useState("connecting");
   const [status, setStatus] = useState(null);
   const [down, setDown] = useState(new Map());
+  const [tunnel, setTunnel] = useState(null);
   const [changes, setChanges] = useState({ number: null, count: 0 });
   const [epoch, setEpoch] = useState(0);
   const [dialog, setDialog] = useState(null);
@@ -72,6 +73,8 @@ function App() {
       for (const line of lines) {
         if (line.type === "target_down") setDown((before) => new Map(before).set(line.target, line.message));
         if (line.type === "target_up") setDown((before) => new Map([...before].filter(([target]) => target !== line.target)));
+        if (line.type === "reconnecting") setTunnel(line.message);
+        if (line.type === "tunnel") setTunnel(null);
         if (line.type === "error") say(line.message, line.hint);
         if (line.number === here.current.place.chosen) setChanges(({ count }) => ({ number: line.number, count: count + 1 }));
       }
@@ -164,7 +167,7 @@ function App() {
   return html`
     <header class="top">
       <h1><img src="/page/icon.svg" alt="" width="22" height="22" /> mbaas-dev</h1>
-      <${State} link=${link} status=${status} down=${down} />
+      <${State} link=${link} status=${status} down=${down} tunnel=${tunnel} />
       <nav aria-label="Views">
         <button class="main" onClick=${() => setDialog({ kind: "trigger" })}>Trigger <kbd>t</kbd></button>
         <button aria-pressed=${place.view === "traffic" ? "true" : "false"} onClick=${() => go({ view: place.view === "traffic" ? "list" : "traffic" })}>Traffic</button>

@@ -35,7 +35,7 @@ const UNIT: usize = 1024;
 
 /// Why a body is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum NoBody {
     /// It is over the limit of size.
     TooLarge,
     /// It does not come on.
@@ -87,16 +87,16 @@ impl BodyReader {
     }
 
     /// Reads a body.
-    pub async fn read(&self, body: &mut WireBody) -> Result<ReadBody, Refusal> {
+    pub async fn read(&self, body: &mut WireBody) -> Result<ReadBody, NoBody> {
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if announced > self.limit {
-            return Err(Refusal::TooLarge);
+            return Err(NoBody::TooLarge);
         }
         let mut room = None;
         // Before a byte is read: what waits meanwhile waits with the sender.
         self.make_room(&mut room, announced).await?;
         let read = timeout(BODY_TIME, self.gather(body, announced, &mut room)).await;
-        let mut read = read.map_err(|_elapsed| Refusal::TooSlow)??;
+        let mut read = read.map_err(|_elapsed| NoBody::TooSlow)??;
         if let Some(room) = room {
             read.bytes = Bytes::from_owner(Housed { bytes: read.bytes, _room: room });
         }
@@ -108,11 +108,11 @@ impl BodyReader {
         body: &mut WireBody,
         announced: usize,
         room: &mut Option<OwnedSemaphorePermit>,
-    ) -> Result<ReadBody, Refusal> {
+    ) -> Result<ReadBody, NoBody> {
         let (mut whole, mut first) = (BytesMut::new(), Bytes::new());
         let (mut trailers, mut is_complete) = (Headers::new(), true);
         while let Some(frame) =
-            timeout(BODY_SILENCE, body.frame()).await.map_err(|_elapsed| Refusal::TooSlow)?
+            timeout(BODY_SILENCE, body.frame()).await.map_err(|_elapsed| NoBody::TooSlow)?
         {
             let Ok(frame) = frame else {
                 is_complete = false;
@@ -127,7 +127,7 @@ impl BodyReader {
             };
             let length = whole.len() + first.len() + data.len();
             if length > self.limit {
-                return Err(Refusal::TooLarge);
+                return Err(NoBody::TooLarge);
             }
             if length > announced {
                 self.make_room(room, length).await?;
@@ -148,7 +148,7 @@ impl BodyReader {
     }
 
     /// Sees to it that there is room for so many bytes.
-    async fn make_room(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Refusal> {
+    async fn make_room(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), NoBody> {
         let taken = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let wanted = if bytes <= SMALL { 0 } else { bytes.div_ceil(UNIT) };
         let Ok(more @ 1..) = u32::try_from(wanted.saturating_sub(taken)) else { return Ok(()) };
@@ -156,7 +156,7 @@ impl BodyReader {
         let more = if taken > 0 { more.max(u32::try_from(taken).unwrap_or(more)) } else { more };
         let most = u32::try_from(self.limit.div_ceil(UNIT).saturating_sub(taken)).unwrap_or(u32::MAX);
         let acquired = timeout(ROOM_TIME, Arc::clone(&self.room).acquire_many_owned(more.min(most))).await;
-        let Ok(Ok(acquired)) = acquired else { return Err(Refusal::Crowded) };
+        let Ok(Ok(acquired)) = acquired else { return Err(NoBody::Crowded) };
         match room {
             Some(room) => room.merge(acquired),
             None => *room = Some(acquired),

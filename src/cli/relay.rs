@@ -1,0 +1,230 @@
+//! `mbaas-dev relay`
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::Session;
+use super::arguments::{age, bytes, size};
+use super::output::Output;
+use super::report::{Exit, Usage};
+use crate::app::shutdown::{Reason, Signals};
+use crate::model::{FORMAT_VERSION, Secret};
+use crate::relay::{Mode, News, PublicUrl, Relay, Settings, WhenOffline};
+
+/// Run a relay on a public host: a public URL for every `listen --tunnel`
+///
+/// Every request is on disk before its sender is told 2xx. Ctrl-C stops; nothing that was acknowledged is lost.
+#[derive(Debug, Args)]
+pub struct RelayArgs {
+    /// The address and port to listen on; 0.0.0.0:8080 lets the world in, port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "MBAAS_DEV_RELAY_LISTEN")]
+    listen: SocketAddr,
+    /// What the world reaches it by, such as `https://hooks.example.com`
+    #[arg(long, value_name = "URL", env = "MBAAS_DEV_PUBLIC_URL")]
+    public_url: PublicUrl,
+    /// What `listen` must give to open a tunnel, with its own `--access-token`; may be given several times
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "MBAAS_DEV_ACCESS_TOKEN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    access_token: Vec<Secret>,
+    /// When senders get their answer
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = ModeArg::Sync)]
+    mode: ModeArg,
+    /// What becomes of requests while nobody takes them
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = WhenOfflineArg::Queue)]
+    when_offline: WhenOfflineArg,
+    /// The largest body that is taken
+    #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = bytes)]
+    max_body: usize,
+    /// How many requests may wait in one channel; further ones are answered 503
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_waiting: u64,
+    /// How much the bodies that wait in one channel may have together
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
+    max_waiting_size: u64,
+    /// How many channels there may be: each `listen` with a state folder of its own has one
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_channels: u64,
+    /// How long a request is kept that nobody takes
+    #[arg(long, value_name = "AGE", default_value = "72h", value_parser = age)]
+    keep: Duration,
+    /// Print one JSON object a line: `ready` first
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeArg {
+    /// When the handler has answered, with its answer; with 202 when that takes longer than 25 s
+    Sync,
+    /// At once, with 202
+    Store,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WhenOfflineArg {
+    /// They are kept, and answered 202
+    Queue,
+    /// They are answered 503
+    Reject,
+}
+
+pub fn run(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
+    if arguments.access_token.iter().any(|token| token.expose().is_empty()) {
+        return Err(Usage::new("an access token is empty", "`openssl rand -hex 32` makes one").into());
+    }
+    if arguments.access_token.is_empty() && !arguments.listen.ip().is_loopback() {
+        let message = "anybody who reaches this relay could have a public URL of it";
+        let hint = "give an access token with --access-token or MBAAS_DEV_ACCESS_TOKEN (`openssl rand -hex 32` \
+                    makes one)";
+        return Err(Usage::new(message, hint).into());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(relay(arguments, session))
+}
+
+async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new()?;
+    let (json, output) = (arguments.json, &session.output);
+    let Some(reserved) = session.state.reserve_for_relay()? else {
+        let message = "another relay runs with this state folder";
+        return Err(
+            Usage::new(message, "stop it, or give this one a folder of its own with --data-dir").into()
+        );
+    };
+    let key = session.state.relay_key(&session.clock)?;
+    let settings = settings(arguments);
+    let (public, is_open) = (settings.public_url.to_string(), settings.access.is_empty());
+    let relay = Relay::bind(settings, session.state.path(), &key, session.clock.clone()).await?;
+    let listening = format!("http://{}", relay.address());
+    if json {
+        let line =
+            json!({ "v": FORMAT_VERSION, "type": "ready", "listening": listening, "public_url": public });
+        output.data(&line.to_string())?;
+    } else {
+        greet(output, &listening, &public, is_open);
+    }
+    let stop = CancellationToken::new();
+    let news = show(relay.subscribe(), output, json, stop.clone());
+    let running = relay.run(stop.clone());
+    tokio::pin!(running, news);
+    let end = tokio::select! {
+        reason = signals.next() => Some(reason),
+        // Nobody reads what we say any more.
+        () = &mut news => None,
+        () = &mut running => return Ok(Exit::Done),
+    };
+    stop.cancel();
+    let exit = tokio::select! {
+        () = async { tokio::join!(&mut running, async { if end.is_some() { (&mut news).await; } }); } => match end {
+            Some(Reason::Interrupt) => Exit::Interrupted,
+            Some(Reason::Terminate) | None => Exit::Done,
+        },
+        _ = signals.next() => Exit::Interrupted,
+    };
+    drop(reserved);
+    Ok(exit)
+}
+
+fn settings(arguments: RelayArgs) -> Settings {
+    Settings {
+        address: arguments.listen,
+        public_url: arguments.public_url,
+        access: arguments.access_token,
+        mode: match arguments.mode {
+            ModeArg::Sync => Mode::Sync,
+            ModeArg::Store => Mode::Store,
+        },
+        when_offline: match arguments.when_offline {
+            WhenOfflineArg::Queue => WhenOffline::Queue,
+            WhenOfflineArg::Reject => WhenOffline::Reject,
+        },
+        max_body: arguments.max_body,
+        most_waiting: (arguments.max_waiting, arguments.max_waiting_size),
+        most_channels: arguments.max_channels,
+        keep: arguments.keep,
+    }
+}
+
+fn greet(output: &Output, listening: &str, public: &str, is_open: bool) {
+    let paint = output.talk_paint;
+    let tunnel = public.replacen("http", "ws", 1);
+    output.talk(&format!("{} {}", paint.strong("mbaas-dev relay"), env!("CARGO_PKG_VERSION")));
+    output.talk(&format!("  listening   {}", paint.good(listening)));
+    output.talk(&format!("  public      {public}"));
+    output.talk(&format!("  health      {listening}/healthz"));
+    let token = if is_open { "" } else { " --access-token …" };
+    output.talk(&format!(
+        "  try         {}",
+        paint.strong(&format!("mbaas-dev listen --tunnel {tunnel}{token}"))
+    ));
+    if is_open {
+        output.talk("  note        without --access-token everybody on this machine may open tunnels");
+    }
+    output.talk("");
+}
+
+/// Shows what happens, until nothing does any more or nobody reads it.
+async fn show(mut news: Receiver<News>, output: &Output, json: bool, stop: CancellationToken) {
+    loop {
+        let told = match news.recv().await {
+            Ok(told) => told,
+            // What is missed is not missing anywhere else.
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        if json {
+            if output.data(&line(&told)).is_err() {
+                stop.cancel();
+                return;
+            }
+        } else {
+            output.talk(&sentence(&told));
+        }
+    }
+}
+
+fn line(news: &News) -> String {
+    let object = match news {
+        News::Opened(channel, waiting) => {
+            json!({ "type": "tunnel_opened", "channel": short(channel), "waiting": waiting })
+        }
+        News::Closed(channel, why) => {
+            json!({ "type": "tunnel_closed", "channel": short(channel), "message": why })
+        }
+        News::Refused => json!({ "type": "tunnel_refused" }),
+        News::Trouble(error) => {
+            json!({ "type": "error", "code": "store", "message": error.to_string(), "hint": error.hint() })
+        }
+    };
+    let mut line = json!({ "v": FORMAT_VERSION });
+    if let (Some(line), serde_json::Value::Object(object)) = (line.as_object_mut(), object) {
+        line.extend(object);
+    }
+    line.to_string()
+}
+
+fn sentence(news: &News) -> String {
+    match news {
+        News::Opened(channel, 0) => format!("{} has a tunnel", short(channel)),
+        News::Opened(channel, waiting) => format!("{} has a tunnel; waiting: {waiting}", short(channel)),
+        News::Closed(channel, why) => format!("{} has none any more: {why}", short(channel)),
+        News::Refused => "a tunnel was refused: it had no right token".to_owned(),
+        News::Trouble(error) => format!("error: {error}\n  hint: {}", error.hint()),
+    }
+}
+
+/// Enough of a channel to tell it from others: whoever knows all of it can send to it.
+fn short(channel: &crate::model::ChannelId) -> String {
+    channel.to_string().chars().take(6).chain(['…']).collect()
+}

@@ -1,0 +1,58 @@
+//! What `listen` is told of its tunnel, and what it says of it.
+
+use clap::Args;
+
+use super::Session;
+use super::output::Output;
+use crate::app::listen::{Gate, Listen};
+use crate::model::{Printable, Secret};
+use crate::sources::tunnel::{RelayUrl, Settings};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "From the internet")]
+pub struct TunnelArgs {
+    /// Take what comes to a public URL as well: the URL of a relay (`mbaas-dev relay`), wss://hooks.example.com
+    #[arg(long, value_name = "URL", env = "MBAAS_DEV_TUNNEL")]
+    tunnel: Option<RelayUrl>,
+    /// What the relay lets its users in with
+    #[arg(long, value_name = "TOKEN", env = "MBAAS_DEV_ACCESS_TOKEN", hide_env_values = true)]
+    access_token: Option<Secret>,
+}
+
+impl TunnelArgs {
+    /// The tunnel that is asked for, with what the state folder has for that relay.
+    pub fn settings(&self, session: &Session) -> anyhow::Result<Option<Settings>> {
+        let Some(relay) = &self.tunnel else { return Ok(None) };
+        let (token, channel) = session.state.tunnel(&relay.to_string(), &session.clock)?;
+        let (relay, access) = (relay.clone(), self.access_token.clone());
+        Ok(Some(Settings { relay, access, token, channel }))
+    }
+}
+
+/// Opens the tunnel, if there is to be one, and remembers the channel; `None` when it cannot be opened yet.
+pub async fn open(
+    listen: &mut Listen,
+    tunnel: Option<&Settings>,
+    session: &Session,
+) -> anyhow::Result<Option<Gate>> {
+    let gate = listen.open_tunnel().await?;
+    if let (Some(tunnel), Some(gate)) = (tunnel, &gate) {
+        session.state.remember_channel(&tunnel.relay.to_string(), gate.channel)?;
+    }
+    Ok(gate)
+}
+
+/// Says what senders on the internet reach it by.
+pub fn greet(output: &Output, tunnel: Option<&Settings>, gate: Option<&Gate>) {
+    let Some(tunnel) = tunnel else { return };
+    match gate {
+        Some(gate) => {
+            let public = Printable::text(&gate.public).to_string();
+            output.talk(&format!("  public      {}", output.talk_paint.good(&public)));
+            if gate.waiting > 0 {
+                output.talk(&format!("  waiting     {} that came meanwhile", gate.waiting));
+            }
+        }
+        None => output.talk(&format!("  public      not yet: {} is not there; it is tried on", tunnel.relay)),
+    }
+}

@@ -1,0 +1,150 @@
+//! How a delivery came through a relay: its channel, and its place in the order of that channel.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::Clock;
+
+/// A channel on a relay: 128 random bits that the relay chose, 32 hexadecimal digits as text.
+///
+/// Whoever knows it may send to it, so its `Debug` shows the beginning only.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelId([u8; 16]);
+
+impl ChannelId {
+    /// A new channel.
+    pub fn new(clock: &Clock) -> Self {
+        Self(clock.random_bytes())
+    }
+
+    /// Its bits.
+    pub const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The channel of these bits.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChannelId({}…)", hex::encode(&self.0[..3]))
+    }
+}
+
+impl FromStr for ChannelId {
+    type Err = NotAChannel;
+
+    fn from_str(text: &str) -> Result<Self, NotAChannel> {
+        let mut bytes = [0; 16];
+        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        match hex::decode_to_slice(text, &mut bytes) {
+            Ok(()) if is_lower => Ok(Self(bytes)),
+            _ => Err(NotAChannel),
+        }
+    }
+}
+
+/// A text that is no channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a channel is 32 hexadecimal digits in lower case")]
+pub struct NotAChannel;
+
+/// The way of a delivery through a relay.
+#[derive(Clone, Debug)]
+pub struct Relayed {
+    /// Its channel.
+    pub channel: ChannelId,
+    /// Its number on the relay, which rises within the channel, not always by one.
+    pub seq: i64,
+    /// The one that the relay sent before it; 0 when it is the first. One that went wrong makes those behind it wait.
+    pub after: i64,
+    /// When it reached the relay.
+    pub arrived_at: Timestamp,
+    /// Whether it had to wait there for somebody to take it.
+    pub late: bool,
+    /// Where it stands with those that come with it.
+    pub line: Line,
+}
+
+impl Relayed {
+    /// When it reached the relay, if it had to wait there.
+    pub fn late_since(&self) -> Option<Timestamp> {
+        self.late.then_some(self.arrived_at)
+    }
+}
+
+/// The deliveries of a channel, in line to be recorded: each knows which one it comes after.
+#[derive(Clone, Debug)]
+pub struct Line(Arc<watch::Sender<i64>>);
+
+impl Line {
+    /// A line in which all up to this number have had their turn.
+    pub fn new(at: i64) -> Self {
+        Self(Arc::new(watch::Sender::new(at)))
+    }
+
+    /// Whether this one has had its turn.
+    pub fn is_past(&self, seq: i64) -> bool {
+        *self.0.borrow() >= seq
+    }
+
+    /// This one has its turn now: those behind it may be written behind it.
+    pub fn advance(&self, seq: i64) {
+        self.0.send_if_modified(|at| std::mem::replace(at, (*at).max(seq)) < seq);
+    }
+
+    /// What comes after this one could not be written: it has its turn once more.
+    pub fn fall_back(&self, after: i64) {
+        self.0.send_if_modified(|at| std::mem::replace(at, (*at).min(after)) > after);
+    }
+
+    /// Waits until this one has had its turn.
+    pub async fn wait_for(&self, after: i64) {
+        // The sender lives as long as this handle.
+        drop(self.0.subscribe().wait_for(|at| *at >= after).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_reads_back_as_written_and_nothing_else_is_one() {
+        let channel = ChannelId::new(&Clock::fixed(Timestamp::UNIX_EPOCH, 1));
+        let text = channel.to_string();
+        assert_eq!(text.parse(), Ok(channel));
+        assert!(!format!("{channel:?}").contains(&text[6..]));
+        let upper = text.to_uppercase();
+        let longer = format!("{text}0");
+        for other in ["", "..", &text[1..], &longer, &upper, "gg", &text.replace(&text[..1], "é")] {
+            assert_eq!(other.parse::<ChannelId>(), Err(NotAChannel), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_goes_forward_and_back_when_something_went_wrong() {
+        let line = Line::new(3);
+        line.wait_for(3).await;
+        line.advance(7);
+        line.advance(5);
+        assert!(line.is_past(7) && !line.is_past(8));
+        line.fall_back(5);
+        assert!(line.is_past(5) && !line.is_past(6));
+        let waiting = line.clone();
+        let ((), ()) = tokio::join!(waiting.wait_for(6), async { line.advance(6) });
+    }
+}

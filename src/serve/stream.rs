@@ -1,0 +1,95 @@
+//! HTTP/2 through a stream that is there already, such as a tunnel: the side that answers, and the side that asks.
+//!
+//! Both ask each other for a sign of life every [`HEARTBEAT`], and give up when none comes.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http2 as client;
+use hyper::server::conn::http2 as server;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Arrived, Body, Owner};
+use crate::model::Headers;
+
+/// How often the other side is asked for a sign of life.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// How long it may take for it: whoever is silent for 25 seconds is gone.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How many requests may be under way.
+const MOST_STREAMS: u32 = 250;
+
+/// The largest head that is read, in bytes: more than is taken of a sender, since fields are added to it.
+const LARGEST_HEAD: u32 = 256 * 1024;
+
+/// How much of one body may be on its way, and how much of all together, in bytes.
+const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
+
+/// Sends requests through a stream; clones share it.
+pub type Client = client::SendRequest<Body>;
+
+/// Serves one client until it leaves or `stop` is cancelled; then what is under way is finished.
+pub async fn serve_through<T, S, F>(
+    io: T,
+    service: S,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) -> Result<(), hyper::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Fn(Arrived) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let headers = Headers::from(request.headers());
+        let answer = service(Arrived { request, headers });
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let (of_one, of_all) = WINDOWS;
+    let connection = server::Builder::new(Owner(tasks))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(LARGEST_HEAD)
+        .initial_stream_window_size(of_one)
+        .initial_connection_window_size(of_all)
+        .keep_alive_interval(HEARTBEAT)
+        .keep_alive_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(io), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+/// Makes a client of a stream, and what drives it: that ends when the other side is gone.
+pub async fn ask_through<T>(
+    io: T,
+    tasks: TaskTracker,
+) -> Result<(Client, impl Future<Output = Result<(), hyper::Error>> + Send), hyper::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (of_one, of_all) = WINDOWS;
+    client::Builder::new(Owner(tasks))
+        .timer(TokioTimer::new())
+        .max_header_list_size(LARGEST_HEAD)
+        .initial_stream_window_size(of_one)
+        .initial_connection_window_size(of_all)
+        .keep_alive_interval(HEARTBEAT)
+        .keep_alive_timeout(PATIENCE)
+        .keep_alive_while_idle(true)
+        .handshake(TokioIo::new(io))
+        .await
+}

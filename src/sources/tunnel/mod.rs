@@ -1,0 +1,281 @@
+//! The tunnel: takes what a relay on a public host received for us, and opens itself again whenever it is lost.
+//!
+//! A WebSocket carries a stream of bytes, and HTTP/2 runs inside it: the relay asks, and the ingress answers. What was
+//! recorded before is not recorded again, and nothing is recorded before what the relay sent before it.
+
+mod open;
+mod url;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::open::NotOpened;
+pub use self::open::{Opened, Unusable};
+pub use self::url::RelayUrl;
+use super::ingress::{Ingress, again};
+use crate::bus::Bus;
+use crate::forward::Connection;
+use crate::model::{ChannelId, Clock, Line, Relayed, Secret, Trouble, TunnelLoss, Update};
+use crate::serve::{Arrived, Body, serve_through};
+use crate::store::{Reader, Recorded, StoreError};
+use crate::tunnel::Passing;
+use crate::websocket::{ByteStream, code};
+
+/// How long to wait before each try to open the tunnel again, at the most; the last one counts for all further tries.
+const PAUSES: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
+
+/// How long a tunnel must have been open for the next try to count as the first.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// How long is tried before `listen` says that it is ready without a tunnel.
+const FIRST_TRIES: Duration = Duration::from_secs(10);
+
+/// Which tunnel is opened.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the relay is.
+    pub relay: RelayUrl,
+    /// What lets us in.
+    pub access: Option<Secret>,
+    /// What proves that our channel is ours.
+    pub token: Secret,
+    /// The channel that we had last.
+    pub channel: Option<ChannelId>,
+}
+
+/// A tunnel that is to be opened.
+pub struct Tunnel {
+    /// Which.
+    pub settings: Settings,
+    /// Who takes what comes.
+    pub ingress: Ingress,
+    /// Where it is recorded.
+    pub folder: PathBuf,
+    /// Who hears of it.
+    pub bus: Bus,
+    /// Randomness.
+    pub clock: Clock,
+    /// What owns the requests under way.
+    pub tasks: TaskTracker,
+}
+
+/// How a tunnel that was open ended.
+enum End {
+    /// We stop.
+    Stopped,
+    /// It is to be opened again.
+    Lost(String),
+    /// Somebody else has our channel.
+    Displaced,
+}
+
+impl Tunnel {
+    /// Tries to open the tunnel for up to ten seconds; `None` when it may still be opened later.
+    pub async fn open_first(&self) -> Result<Option<Opened>, Unusable> {
+        let begun = Instant::now();
+        let mut tries = 0;
+        loop {
+            match self.open(self.settings.channel).await {
+                Ok(opened) => return Ok(Some(opened)),
+                Err(NotOpened::Never(unusable)) => return Err(unusable),
+                Err(NotOpened::NotNow(_)) => {
+                    let pause = pause(tries, self.clock.chance());
+                    if begun.elapsed() + pause >= FIRST_TRIES {
+                        return Ok(None);
+                    }
+                    tokio::time::sleep(pause).await;
+                    tries += 1;
+                }
+            }
+        }
+    }
+
+    /// Takes what comes until `stop` is cancelled, beginning with a tunnel that is open already.
+    pub async fn run(self, mut ready: Option<Opened>, stop: CancellationToken) {
+        let mut channel = self.settings.channel;
+        let (mut tries, mut is_greeted, mut last) = (0, ready.is_some(), None);
+        loop {
+            let opened = if let Some(opened) = ready.take() {
+                Ok(opened)
+            } else {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    opened = self.open(channel) => opened,
+                }
+            };
+            let why = match opened {
+                Ok(opened) => {
+                    channel = Some(opened.channel);
+                    if !std::mem::take(&mut is_greeted) {
+                        self.bus.publish(Update::TunnelUp(opened.public.as_str().into(), opened.waiting));
+                    }
+                    last = None;
+                    let begun = Instant::now();
+                    let end = self.serve(opened.stream, opened.channel, &stop).await;
+                    if begun.elapsed() >= STABLE {
+                        tries = 0;
+                    }
+                    match end {
+                        End::Stopped => return,
+                        End::Displaced => {
+                            self.bus.publish(Update::Trouble(Arc::new(displaced())));
+                            return;
+                        }
+                        End::Lost(why) => why,
+                    }
+                }
+                Err(NotOpened::NotNow(why)) => why,
+                Err(NotOpened::Never(unusable)) => unusable.to_string(),
+            };
+            let again_in = pause(tries, self.clock.chance());
+            tries += 1;
+            let is_news = last.as_ref() != Some(&why);
+            last = Some(why.clone());
+            self.bus.publish(Update::TunnelDown(Arc::new(TunnelLoss { why, again_in, is_news })));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(again_in) => {}
+            }
+        }
+    }
+
+    async fn open(&self, channel: Option<ChannelId>) -> Result<Opened, NotOpened> {
+        let has = match channel {
+            Some(channel) => self.recorded_up_to(channel).await,
+            None => Ok(0),
+        };
+        let has = has.map_err(|error| NotOpened::NotNow(error.to_string()))?;
+        open::open(&self.settings, has).await
+    }
+
+    /// Serves the relay until the tunnel is lost.
+    async fn serve(
+        &self,
+        stream: ByteStream<Connection>,
+        channel: ChannelId,
+        stop: &CancellationToken,
+    ) -> End {
+        let at = match self.recorded_up_to(channel).await {
+            Ok(at) => at,
+            Err(error) => return End::Lost(error.to_string()),
+        };
+        let lane =
+            Lane { ingress: self.ingress.clone(), folder: self.folder.clone(), channel, line: Line::new(at) };
+        let ending = stream.ending();
+        let service = move |arrived| lane.clone().receive(arrived);
+        let served = serve_through(stream, service, stop.clone(), self.tasks.clone()).await;
+        match ending.theirs() {
+            _ if stop.is_cancelled() => End::Stopped,
+            Some(goodbye) if goodbye.code == code::DISPLACED => End::Displaced,
+            Some(goodbye) if goodbye.code == code::AWAY => End::Lost("the relay stopped".to_owned()),
+            Some(goodbye) if !goodbye.reason.is_empty() => {
+                End::Lost(format!("the relay closed it: {}", goodbye.reason))
+            }
+            _ => End::Lost(match served {
+                Ok(()) => "the relay closed it".to_owned(),
+                Err(error) if error.is_timeout() => "the relay gives no sign of life".to_owned(),
+                Err(_) => "the connection to the relay broke".to_owned(),
+            }),
+        }
+    }
+
+    async fn recorded_up_to(&self, channel: ChannelId) -> Result<i64, StoreError> {
+        let read = move |reader: &Reader| reader.last_relayed(&channel);
+        read_record(self.folder.clone(), read).await.map(Option::unwrap_or_default)
+    }
+}
+
+/// Where the requests of one tunnel go.
+#[derive(Clone)]
+struct Lane {
+    ingress: Ingress,
+    folder: PathBuf,
+    channel: ChannelId,
+    line: Line,
+}
+
+impl Lane {
+    async fn receive(self, arrived: Arrived) -> Response<Body> {
+        let Arrived { request, headers } = arrived;
+        let Some((passing, headers)) = Passing::take(&headers) else {
+            return bare(StatusCode::BAD_REQUEST);
+        };
+        let Passing { seq, after, arrived_at, late } = passing;
+        if self.line.is_past(seq) {
+            match self.recorded(seq).await {
+                Ok(Some(recorded)) => return again(&recorded),
+                // It had its turn, and something went wrong.
+                Ok(None) => {}
+                Err(_) => return bare(StatusCode::SERVICE_UNAVAILABLE),
+            }
+        }
+        let Self { ingress, channel, line, .. } = self;
+        let relayed = Relayed { channel, seq, after, arrived_at, late, line };
+        ingress.receive_relayed(Arrived { request, headers }, relayed).await
+    }
+
+    async fn recorded(&self, seq: i64) -> Result<Option<Recorded>, StoreError> {
+        let channel = self.channel;
+        let read = move |reader: &Reader| reader.relayed(&channel, seq);
+        read_record(self.folder.clone(), read).await.map(Option::flatten)
+    }
+}
+
+/// Reads from the record, on a thread that may block; nothing when there is no record.
+async fn read_record<T: Send + 'static>(
+    folder: PathBuf,
+    read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<Option<T>, StoreError> {
+    let file = folder.clone();
+    let read = move || Reader::open(&folder)?.as_ref().map(read).transpose();
+    let done = tokio::task::spawn_blocking(read).await;
+    done.unwrap_or_else(|_ended| Err(StoreError::Closed { file }))
+}
+
+fn bare(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed());
+    *response.status_mut() = status;
+    response
+}
+
+fn displaced() -> Trouble {
+    Trouble {
+        code: "tunnel",
+        message: "the tunnel is closed: another listen has opened it with the token of this project"
+            .to_owned(),
+        hint: "start this one again to take it back; two projects need two state folders (`--data-dir`)"
+            .to_owned(),
+    }
+}
+
+/// How long to wait before a try, with `chance` from 0 to 1: those who lost the same relay do not come back all at once.
+fn pause(tries: usize, chance: f64) -> Duration {
+    let most = PAUSES[tries.min(PAUSES.len() - 1)];
+    most.mul_f64(0.5 + chance / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_half_a_minute_and_are_never_all_the_same() {
+        let longest: Vec<f64> = (0..7).map(|tries| pause(tries, 1.0).as_secs_f64()).collect();
+        assert_eq!(longest, [0.0, 0.1, 1.0, 5.0, 30.0, 30.0, 30.0]);
+        let shortest: Vec<f64> = (0..5).map(|tries| pause(tries, 0.0).as_secs_f64()).collect();
+        assert_eq!(shortest, [0.0, 0.05, 0.5, 2.5, 15.0]);
+    }
+}

@@ -1,0 +1,98 @@
+//! Decides who gets which channel, for several claimants in one transaction: after a restart, everybody comes at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use super::channels::{Channel, Channels};
+use super::{Claim, Claimant, NoClaim, TokenHash};
+use crate::model::{ChannelId, Clock};
+
+/// How far numbers leap ahead for one claimant at the most: nobody brings them to their end.
+const LARGEST_LEAP: i64 = 1_000_000_000;
+
+/// What a claimant gets, once it is on disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grant {
+    id: ChannelId,
+    number: i64,
+    epoch: i64,
+    is_new: bool,
+}
+
+/// What was granted within the transaction, and is not yet known to the channels.
+#[derive(Default)]
+pub(super) struct Granted {
+    of_token: HashMap<TokenHash, Grant>,
+    of_tenant: HashMap<Arc<str>, u64>,
+}
+
+impl Granted {
+    /// Decides on one claimant. The outer error is the database's and ends the transaction.
+    pub fn decide(
+        &mut self,
+        connection: &Connection,
+        channels: &Channels,
+        claimant: &Claimant,
+        clock: &Clock,
+    ) -> rusqlite::Result<Result<Grant, NoClaim>> {
+        let known = match self.of_token.get(&claimant.token) {
+            Some(grant) => Some(*grant),
+            None => match channels.of_token(claimant.token) {
+                Some((_, channel)) if channel.tenant != claimant.tenant => {
+                    return Ok(Err(NoClaim::NotTheirs));
+                }
+                Some((id, Channel { number, epoch, .. })) => {
+                    Some(Grant { id, number: *number, epoch: *epoch, is_new: false })
+                }
+                None => None,
+            },
+        };
+        let now = clock.now().as_microsecond();
+        let grant = if let Some(before) = known {
+            let epoch = before.epoch + 1;
+            let text = "UPDATE channels SET epoch = ?2, claimed_at = ?3 WHERE number = ?1";
+            connection.prepare_cached(text)?.execute([before.number, epoch, now])?;
+            Grant { epoch, ..before }
+        } else {
+            let new = self.of_tenant.entry(Arc::clone(&claimant.tenant)).or_default();
+            let has = channels.of_tenant(&claimant.tenant) + *new;
+            if let Some(most) = claimant.most_channels.filter(|most| has >= *most) {
+                return Ok(Err(NoClaim::TooMany(most)));
+            }
+            *new += 1;
+            let (id, epoch) = (ChannelId::new(clock), 1);
+            let text = "INSERT INTO channels (id, token, tenant, epoch, opened_at, claimed_at)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
+            let values = params![id.bytes(), claimant.token.0, &*claimant.tenant, epoch, now];
+            connection.prepare_cached(text)?.execute(values)?;
+            Grant { id, number: connection.last_insert_rowid(), epoch, is_new: true }
+        };
+        go_beyond(connection, claimant.has)?;
+        self.of_token.insert(claimant.token, grant);
+        Ok(Ok(grant))
+    }
+}
+
+impl Grant {
+    /// Makes the claimant the owner, now that it is on disk.
+    pub fn take_effect(self, channels: &mut Channels, claimant: &Claimant) -> Claim {
+        if self.is_new && channels.get(self.id).is_none() {
+            let tenant = Arc::clone(&claimant.tenant);
+            channels.insert(self.id, Channel::new(self.number, claimant.token, tenant, self.epoch));
+        }
+        channels.claimed(self.id, self.epoch).expect("the channel is known by now")
+    }
+}
+
+/// Sees to it that further numbers are above one that somebody has: ours may come from an old backup.
+fn go_beyond(connection: &Connection, has: i64) -> rusqlite::Result<()> {
+    let text = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'";
+    let ours: i64 = connection.prepare_cached(text)?.query_row([], |row| row.get(0))?;
+    if has <= ours || has - ours > LARGEST_LEAP {
+        return Ok(());
+    }
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'messages'", [])?;
+    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?1)", [has]).map(drop)
+}

@@ -1,0 +1,18 @@
+//! WebSockets as streams of bytes: the handshakes of both sides, and a stream that other protocols run over.
+
+mod byte_stream;
+mod handshake;
+
+pub use self::byte_stream::ByteStream;
+pub use self::handshake::{NotOpened, accept, answer, open};
+
+/// What the other side is asked to speak, and must agree to.
+pub const SUBPROTOCOL: &str = "mbaas-dev.tunnel.v1";
+
+/// Codes that a WebSocket is closed with (RFC 6455 §7.4); those from 4000 on are ours.
+pub mod code {
+    /// Whoever closes is going away: it stops.
+    pub const AWAY: u16 = 1001;
+    /// A newer connection owns the channel.
+    pub const DISPLACED: u16 = 4409;
+}

@@ -1,0 +1,156 @@
+//! What tests of the tunnel start and ask: a real relay, a `listen` behind it, a sender, and the record.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::world::{Listening, World};
+
+pub const TOKEN: &str = "an-access-token";
+pub const SECRET: &str = "a secret of both sides";
+
+/// How long a test waits for something that must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running relay; killed when dropped.
+pub struct Relay {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    /// Host and port.
+    pub address: String,
+}
+
+impl Relay {
+    pub fn start(world: &World, arguments: &[&str]) -> Self {
+        Self::at("127.0.0.1:0", world, arguments)
+    }
+
+    pub fn at(address: &str, world: &World, arguments: &[&str]) -> Self {
+        let given = ["relay", "--json", "--listen", address, "--public-url", "https://hooks.example"];
+        let token = ["--access-token", TOKEN];
+        let mut command = world.command(&[&given[..], &token, arguments].concat());
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let ready = object(&mut stdout);
+        assert_eq!(
+            (&ready["type"], &ready["public_url"]),
+            (&"ready".into(), &"https://hooks.example".into())
+        );
+        let address = ready["listening"].as_str().unwrap().trim_start_matches("http://").to_owned();
+        Self { child, stdout, address }
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
+    /// The next line of a type.
+    pub fn next(&mut self, kind: &str) -> Value {
+        loop {
+            let object = object(&mut self.stdout);
+            if object["type"] == kind {
+                return object;
+            }
+        }
+    }
+
+    /// Starts a `listen` with a tunnel.
+    pub fn listen(&self, world: &World, arguments: &[&str]) -> Listening {
+        let url = self.url();
+        let tunnel = ["--tunnel", &url, "--access-token", TOKEN, "--secret", SECRET];
+        world.listen(&[&tunnel[..], arguments].concat())
+    }
+
+    pub fn health(&self) -> Value {
+        let reply = send(&self.address, "GET", "/healthz", "", b"").unwrap();
+        assert_eq!(reply.status, 200);
+        serde_json::from_slice(&reply.body).unwrap()
+    }
+
+    /// Waits until nothing waits.
+    pub fn is_drained(&self) {
+        let drained = || self.health()["waiting"] == 0;
+        // One is under way as long as its handler has not answered.
+        assert!(
+            (0..400).any(|_| drained() || {
+                thread::sleep(PATIENCE / 400);
+                false
+            }),
+            "{}",
+            self.health()
+        );
+    }
+
+    pub fn signal(&mut self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // Both fail when it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn object(stdout: &mut BufReader<ChildStdout>) -> Value {
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"))
+}
+
+/// What a sender was answered.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+/// Sends one request on a connection of its own; `headers` are whole lines.
+pub fn send(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> io::Result<Reply> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(2 * PATIENCE))?;
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: hooks.example\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+    let mut whole = Vec::new();
+    stream.read_to_end(&mut whole)?;
+    let end = whole.windows(4).position(|four| four == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let head = String::from_utf8_lossy(&whole[..end]).to_lowercase();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
+    Ok(Reply { status, head, body: whole[end + 4..].to_vec() })
+}
+
+/// The path of the channel of a `listen`, without its last `/`.
+pub fn channel(listening: &Listening) -> String {
+    let public = listening.ready["public"].as_str().expect("the tunnel is open").to_owned();
+    public.strip_prefix("https://hooks.example").unwrap().trim_end_matches('/').to_owned()
+}
+
+/// Sends a signed event to a relay, from a project of its own.
+pub fn trigger(relay: &Relay, channel: &str, event: &str, path: &str) -> Value {
+    let world = World::new();
+    let to = format!("http://{}{channel}{path}", relay.address);
+    let done = world.run_process(&["trigger", event, "--to", &to, "--secret", SECRET, "--json"]);
+    assert!(done.status.success(), "{done:?}");
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+/// What is recorded in a project, oldest first.
+pub fn recorded(world: &World) -> Vec<Value> {
+    let done = world.run_process(&["deliveries", "list", "--json", "--limit", "100000"]);
+    let text = String::from_utf8(done.stdout).unwrap();
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.sort_by_key(|line| line["number"].as_i64());
+    lines
+}

@@ -1,0 +1,312 @@
+//! From the internet to the handler: a real relay, a real `listen` behind it, senders, and what may go wrong between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::handler::{Handler, answer};
+use crate::relaying::{PATIENCE, Relay, TOKEN, channel, recorded, send, trigger};
+use crate::world::World;
+
+#[test]
+fn an_event_reaches_the_handler_through_the_relay_and_its_answer_comes_back() {
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
+    handler.become_(answer(
+        207,
+        &[("Content-Type", "text/html"), ("X-Handler", "1"), ("Set-Cookie", "a=b")],
+        b"<b>",
+    ));
+    let relay = Relay::start(&of_relay, &[]);
+    let mut listen = relay.listen(&world, &["--forward", &handler.target()]);
+    let channel = channel(&listen);
+    let sent = trigger(&relay, &channel, "meeting.completed", "/hooks?a=1&b=%20");
+    assert_eq!(sent["attempts"][0]["status"], 207);
+    let received = listen.next("received");
+    assert_eq!((&received["origin"], &received["signature"]), (&"tunnel".into(), &"valid".into()));
+    assert_eq!(
+        (&received["event_type"], &received["late_since"]),
+        (&"meeting.completed".into(), &Value::Null)
+    );
+    assert_eq!(handler.next().line, "POST /hooks?a=1&b=%20 HTTP/1.1");
+
+    // Names keep their case and order, bytes stay bytes, and nobody speaks in the relay's name.
+    let headers = "X-One: 1\r\nx-TWO: \u{e9}\r\nx-one: 2\r\nX-Drop: x\r\nConnection: X-Drop\r\n\
+        MBAAS-Dev-Seq: 9\r\nmbaas-dev-origin: replay\r\n";
+    let body: Vec<u8> = (0..600_000_u32).map(|number| number.to_le_bytes()[0] ^ 0x5a).collect();
+    let reply = send(&relay.address, "PUT", &channel, headers, &body).unwrap();
+    assert_eq!((reply.status, reply.body.as_slice()), (207, &b"<b>"[..]));
+    let request = handler.next();
+    assert_eq!((request.line.as_str(), request.body == body), ("PUT / HTTP/1.1", true));
+    let names = request.headers.iter().map(|(name, _)| String::from_utf8(name.clone()).unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["Host", "X-One", "x-TWO", "x-one", "Content-Length"]);
+    assert_eq!(request.header("X-TWO"), Some("\u{e9}".as_bytes()));
+
+    // The answer is the handler's, but nothing that a browser would run or keep.
+    for expected in [
+        "x-handler: 1",
+        "content-type: text/plain",
+        "content-security-policy: sandbox",
+        "mbaas-dev-delivery: dlv_",
+    ] {
+        assert!(reply.head.contains(expected), "{expected}\n{}", reply.head);
+    }
+    assert!(!reply.head.contains("set-cookie"), "{}", reply.head);
+}
+
+#[test]
+fn what_comes_while_listen_is_away_arrives_in_order_and_verifies() {
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
+    let mut relay = Relay::start(&of_relay, &[]);
+    let listen = relay.listen(&world, &["--forward", &handler.target()]);
+    let channel = channel(&listen);
+    let (status, _) = listen.interrupt();
+    assert_eq!(status.code(), Some(130));
+    relay.next("tunnel_closed");
+    for number in 0..10 {
+        let sent = trigger(&relay, &channel, "event.added", &format!("/{number}"));
+        assert_eq!(sent["attempts"][0]["status"], 202);
+    }
+    assert_eq!(relay.health()["waiting"], 10);
+    // What waits is on disk, and not in clear.
+    relay.signal("TERM");
+    let file = std::fs::read(of_relay.folder().join(".mbaas-dev/relay.db")).unwrap();
+    assert!(!file.windows(11).any(|part| part == b"event.added"));
+    let address = relay.address.clone();
+    let relay = Relay::at(&address, &of_relay, &[]);
+    assert_eq!(relay.health()["waiting"], 10);
+
+    let mut listen = relay.listen(&world, &["--forward", &handler.target()]);
+    assert_eq!(crate::relaying::channel(&listen), channel, "the same token gets the same URL");
+    for number in 0..10 {
+        let received = listen.next("received");
+        assert_eq!(
+            (&received["signature"], &received["path"]),
+            (&"valid".into(), &format!("/{number}").into())
+        );
+        assert!(received["late_since"].is_string(), "{received}");
+        assert_eq!(handler.next().line, format!("POST /{number} HTTP/1.1"));
+    }
+    relay.is_drained();
+    let paths: Vec<Value> = recorded(&world).iter().map(|delivery| delivery["path"].clone()).collect();
+    let expected: Vec<Value> = (0..10).map(|number| format!("/{number}").into()).collect();
+    assert_eq!(paths, expected);
+}
+
+#[test]
+fn nothing_acknowledged_is_missing_when_the_relay_is_killed_under_load() {
+    const ROUNDS: usize = 3;
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
+    let mut relay = Relay::start(&of_relay, &[]);
+    let mut listen = relay.listen(&world, &["--forward", &handler.target()]);
+    let (channel, address) = (channel(&listen), relay.address.clone());
+    let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let acknowledged = Mutex::new(BTreeMap::new());
+    let enough = |count: usize| {
+        let reached = || acknowledged.lock().unwrap().len() >= count;
+        assert!((0..400).any(|_| reached() || {
+            thread::sleep(PATIENCE / 400);
+            false
+        }));
+    };
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let path = format!("{channel}/{}", next.fetch_add(1, Ordering::Relaxed));
+                    // Who was told nothing would try again.
+                    if let Ok(reply) = send(&address, "POST", &path, "", b"{}") {
+                        acknowledged.lock().unwrap().insert(path, reply.status);
+                    }
+                    // What waits is handed over one by one: not more of it than is handed over in a while.
+                    thread::sleep(Duration::from_millis(30));
+                }
+            });
+        }
+        for round in 1..=ROUNDS {
+            enough(round * 60);
+            relay.signal("KILL");
+            relay = Relay::at(&address, &of_relay, &[]);
+            listen.next("tunnel");
+        }
+        enough((ROUNDS + 1) * 60);
+        over.store(true, Ordering::Relaxed);
+    });
+    relay.is_drained();
+    drop(listen.interrupt());
+    let prefix = |delivery: &Value| format!("{channel}{}", delivery["path"].as_str().unwrap());
+    let found: Vec<String> = recorded(&world).iter().map(prefix).collect();
+    let once: BTreeSet<&String> = found.iter().collect();
+    let acknowledged = acknowledged.into_inner().unwrap();
+    let missing = acknowledged.iter().filter(|(path, status)| **status < 300 && !once.contains(path)).count();
+    let odd = acknowledged.values().filter(|status| ![200, 202, 503].contains(status)).count();
+    assert_eq!((missing, found.len() - once.len(), odd), (0, 0, 0), "missing, twice, answered otherwise");
+    println!("inputs={} violations=0", acknowledged.len());
+}
+
+#[test]
+fn the_newest_owner_has_the_channel_and_the_other_one_says_so() {
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
+    let relay = Relay::start(&of_relay, &[]);
+    let mut first = relay.listen(&world, &["--forward", &handler.target()]);
+    let second = relay.listen(&world, &["--forward", &handler.target()]);
+    assert_eq!(channel(&first), channel(&second));
+    let error = first.next("error");
+    assert_eq!(error["code"], "tunnel");
+    for number in 0..20 {
+        assert_eq!(
+            send(&relay.address, "POST", &channel(&second), "", b"x").unwrap().status,
+            200,
+            "{number}"
+        );
+    }
+    assert_eq!(relay.health()["connected"], 1);
+    let (_, rest) = second.interrupt();
+    assert_eq!(rest.last().unwrap()["received"], 20);
+    // The first one does not take it back by itself, and goes on with what comes to its own port.
+    assert_eq!(send(&first.address(), "POST", "/", "", b"x").unwrap().status, 200);
+    assert_eq!(first.interrupt().1.last().unwrap()["received"], 1);
+    // Another project has another channel.
+    let other = World::new();
+    assert_ne!(channel(&relay.listen(&other, &[])), channel(&relay.listen(&world, &[])));
+    assert_eq!(relay.health()["channels"], 2);
+}
+
+#[test]
+fn who_has_no_right_token_gets_no_tunnel_and_learns_why() {
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
+    let mut relay = Relay::start(&of_relay, &[]);
+    let url = relay.url();
+    let elsewhere = format!("ws://{}", handler.target());
+    let mut said = String::new();
+    for arguments in [
+        &["--tunnel", &url][..],
+        &["--tunnel", &url, "--access-token", "wrong"],
+        &["--tunnel", &elsewhere],
+        &["--tunnel", "hooks.example.com"],
+        &["--tunnel", &url.replace("ws:", "wss:"), "--access-token", TOKEN],
+    ] {
+        let done = world.run_process(&[&["listen", "--port", "0"], arguments].concat());
+        let errors = String::from_utf8(done.stderr).unwrap();
+        said += &format!("exit: {}\n{errors}\n", done.status.code().unwrap());
+    }
+    let said = said.replace(&relay.address, "RELAY").replace(&handler.target(), "HANDLER");
+    insta::assert_snapshot!(said);
+    relay.next("tunnel_refused");
+
+    // Five credentials in five places: only the right ones in their own place open a tunnel.
+    let listen_token = "5".repeat(64);
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mbaas-dev.tunnel.v1\r\n";
+    let mut opened = 0;
+    let credentials = [TOKEN, "wrong", "", &listen_token, "an-access-tokem"];
+    let places: [Place; 5] = [
+        |token| (format!("Authorization: Bearer {token}\r\n"), String::new()),
+        |token| (format!("Cookie: access_token={token}\r\n"), String::new()),
+        |token| (String::new(), format!("?access_token={token}")),
+        |token| (format!("Proxy-Authorization: Bearer {token}\r\n"), String::new()),
+        |token| {
+            (format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n"), String::new())
+        },
+    ];
+    let tokens = [listen_token.as_str(), "5", "", "zz"];
+    for credential in credentials {
+        for place in places {
+            for token in tokens {
+                let (line, query) = place(credential);
+                let head = format!("{upgrade}{line}mbaas-dev-listen-token: {token}\r\n");
+                let status = tunnel_status(&relay.address, &format!("/tunnel{query}"), &head);
+                assert!([101, 400, 401].contains(&status), "{status}");
+                opened += usize::from(status == 101);
+            }
+        }
+    }
+    assert_eq!((opened, &relay.health()["channels"]), (1, &1.into()));
+    println!("inputs={} violations=0", credentials.len() * places.len() * tokens.len());
+}
+
+/// Puts a credential somewhere: a line of the head, and the end of the path.
+type Place = fn(&str) -> (String, String);
+
+/// The status of a handshake; the connection is not kept.
+fn tunnel_status(address: &str, path: &str, headers: &str) -> u16 {
+    let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
+    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+    stream.get_mut().write_all(head.as_bytes()).unwrap();
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    line.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn senders_are_told_what_is_true() {
+    let (of_relay, world) = (World::new(), World::new());
+    let mut relay =
+        Relay::start(&of_relay, &["--when-offline", "reject", "--max-body", "1K", "--mode", "store"]);
+    let listen = relay.listen(&world, &[]);
+    let channel = channel(&listen);
+    let status =
+        |method: &str, path: &str, body: &[u8]| send(&relay.address, method, path, "", body).unwrap();
+    let unknown = format!("/in/{}", "0".repeat(32));
+    for (expected, method, path) in [
+        (202, "POST", channel.as_str()),
+        (202, "PUT", &format!("{channel}/x?y")),
+        (405, "GET", &channel),
+        (405, "DELETE", &channel),
+        (404, "POST", &unknown),
+        (404, "POST", "/in/../../etc/passwd"),
+        (404, "POST", &channel.to_uppercase()),
+        (404, "POST", "/"),
+        (405, "POST", "/tunnel"),
+    ] {
+        assert_eq!(status(method, path, b"{}").status, expected, "{method} {path}");
+    }
+    assert_eq!(status("POST", &channel, &[b'x'; 1025]).status, 413);
+    relay.is_drained();
+    drop(listen.interrupt());
+    relay.next("tunnel_closed");
+    let rejected = send(&relay.address, "POST", &channel, "", b"{}").unwrap();
+    assert_eq!(rejected.status, 503);
+    assert!(rejected.head.contains("retry-after: 30"), "{}", rejected.head);
+    assert_eq!(recorded(&world).len(), 2);
+}
+
+#[test]
+fn a_channel_that_is_full_takes_no_more_until_somebody_takes_what_waits() {
+    let (of_relay, world) = (World::new(), World::new());
+    let mut relay = Relay::start(&of_relay, &["--max-waiting", "3"]);
+    let listen = relay.listen(&world, &[]);
+    let channel = channel(&listen);
+    drop(listen.interrupt());
+    relay.next("tunnel_closed");
+    let post = || send(&relay.address, "POST", &channel, "", b"{}").unwrap().status;
+    assert_eq!([post(), post(), post(), post()], [202, 202, 202, 503]);
+    let listen = relay.listen(&world, &[]);
+    relay.is_drained();
+    assert_eq!(post(), 200);
+    drop(listen.interrupt());
+    assert_eq!(recorded(&world).len(), 4);
+}
+
+#[test]
+fn a_relay_that_cannot_be_run_says_why() {
+    let world = World::new();
+    let relay = Relay::start(&world, &[]);
+    let other = World::new();
+    let said = |world: &World, arguments: &[&str]| {
+        let done = world.run_process(&[&["relay"], arguments].concat());
+        format!("exit: {}\n{}\n", done.status.code().unwrap(), String::from_utf8(done.stderr).unwrap())
+    };
+    let public = ["--public-url", "https://hooks.example"];
+    let mut all = said(&other, &[&public[..], &["--listen", "0.0.0.0:0"]].concat());
+    all += &said(&other, &["--public-url", "hooks.example"]);
+    all += &said(&other, &[&public[..], &["--listen", &relay.address]].concat());
+    all += &said(&world, &[&public[..], &["--listen", "127.0.0.1:0"]].concat());
+    let port = relay.address.rsplit(':').next().unwrap();
+    insta::assert_snapshot!(all.replace(&relay.address, "RELAY").replace(port, "PORT"));
+}
