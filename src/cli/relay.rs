@@ -90,7 +90,10 @@ pub fn run(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
         return Err(Usage::new(message, hint).into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(relay(arguments, session))
+    let exit = runtime.block_on(relay(arguments, session));
+    // Whoever does not want to wait does not wait for a screen that stands still either.
+    runtime.shutdown_background();
+    exit
 }
 
 async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
@@ -115,18 +118,20 @@ async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> 
         greet(output, &listening, &public, is_open);
     }
     let stop = CancellationToken::new();
-    let news = show(relay.subscribe(), output, json, stop.clone());
+    // On a thread of its own: whoever does not read what we say keeps nothing else waiting.
+    let (news, to, until) = (relay.subscribe(), output.clone(), stop.clone());
+    let news = tokio::task::spawn_blocking(move || show(news, &to, json, &until));
     let running = relay.run(stop.clone());
     tokio::pin!(running, news);
     let end = tokio::select! {
         reason = signals.next() => Some(reason),
         // Nobody reads what we say any more.
-        () = &mut news => None,
+        _ = &mut news => None,
         () = &mut running => return Ok(Exit::Done),
     };
     stop.cancel();
     let exit = tokio::select! {
-        () = async { tokio::join!(&mut running, async { if end.is_some() { (&mut news).await; } }); } => match end {
+        () = async { tokio::join!(&mut running, async { if end.is_some() { drop((&mut news).await); } }); } => match end {
             Some(Reason::Interrupt) => Exit::Interrupted,
             Some(Reason::Terminate) | None => Exit::Done,
         },
@@ -175,9 +180,9 @@ fn greet(output: &Output, listening: &str, public: &str, is_open: bool) {
 }
 
 /// Shows what happens, until nothing does any more or nobody reads it.
-async fn show(mut news: Receiver<News>, output: &Output, json: bool, stop: CancellationToken) {
+fn show(mut news: Receiver<News>, output: &Output, json: bool, stop: &CancellationToken) {
     loop {
-        let told = match news.recv().await {
+        let told = match news.blocking_recv() {
             Ok(told) => told,
             // What is missed is not missing anywhere else.
             Err(RecvError::Lagged(_)) => continue,

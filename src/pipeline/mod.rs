@@ -147,6 +147,23 @@ impl Pipeline {
         wait.await.unwrap_or_else(|_ended| Err(self.store.closed()))
     }
 
+    /// Hands on a delivery that an earlier run recorded and no more, as [`deliver`](Self::deliver) does.
+    pub async fn take_up(
+        &self,
+        incoming: Incoming,
+        recorded: Arc<Delivery>,
+        target: Target,
+    ) -> Result<Delivered, StoreError> {
+        let (ready, wait) = oneshot::channel();
+        let this = self.clone();
+        self.tasks.spawn(Box::pin(async move {
+            let incoming = Arc::new(incoming);
+            let handed = this.hand_over(&incoming, &target).await;
+            this.settle(incoming, recorded, target, handed, ready).await;
+        }));
+        wait.await.unwrap_or_else(|_ended| Err(self.store.closed()))
+    }
+
     /// Records a delivery that is not handed to any target; that too goes on when the caller gives up.
     pub async fn record_only(
         &self,

@@ -19,8 +19,8 @@ use crate::bus::Bus;
 use crate::contract::{WireNames, recognise, recognise_within};
 use crate::forward::{Rest, WireAnswer};
 use crate::model::{
-    Answer, Clock, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome, Relayed,
-    Request, Secret, Trouble, Update, Verdict,
+    Answer, Clock, Delivery, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome,
+    Relayed, Request, Secret, Trouble, Update, Verdict,
 };
 use crate::pipeline::Delivered;
 use crate::serve::{Arrived, Body, BodyReader, NoBody, ReadBody, discard};
@@ -88,13 +88,9 @@ impl Ingress {
     /// the request again. Only what will never be taken is answered 413.
     pub async fn receive_relayed(self, arrived: Arrived, relayed: Relayed) -> Response<Body> {
         let (line, after) = (relayed.line.clone(), relayed.after);
-        let incoming = match self.0.read(arrived, Some(relayed)).await {
-            Ok((incoming, _)) if incoming.not_forwarded == Some(NotForwarded::Incomplete) => {
-                return try_again("body", "the relay broke off before the body was complete");
-            }
-            Ok((incoming, _)) => incoming,
-            Err(NoBody::TooSlow) => return try_again("body", "the body came too slowly"),
-            Err(refusal) => return self.0.refuse(refusal),
+        let incoming = match self.0.read_relayed(arrived, relayed).await {
+            Ok(incoming) => incoming,
+            Err(refusal) => return *refusal,
         };
         if timeout(TURN, line.wait_for(after)).await.is_err() {
             return try_again("turn", "what comes before it is not recorded");
@@ -105,11 +101,26 @@ impl Ingress {
         }
         response
     }
+
+    /// Hands on a request that a relay passes on again, since an earlier run of ours recorded it and then ended.
+    pub async fn take_up(self, arrived: Arrived, relayed: Relayed, recorded: Delivery) -> Response<Body> {
+        let (id, verdict) = (recorded.id.clone(), recorded.signature);
+        match self.0.read_relayed(arrived, relayed).await {
+            Ok(incoming) => {
+                let incoming = Incoming { id: id.clone(), received_at: recorded.received_at, ..incoming };
+                answer_to(&id, verdict, self.0.router.take_up(incoming, Arc::new(recorded)).await)
+            }
+            Err(refusal) => *refusal,
+        }
+    }
 }
 
 /// The answer to a request that is recorded already: what its handler said, as far as that is known.
 pub fn again(recorded: &Recorded) -> Response<Body> {
     let id = &recorded.delivery.id;
+    if let Some(why) = recorded.delivery.not_forwarded {
+        return recorded_only(id, why, recorded.delivery.signature);
+    }
     match recorded.delivery.last_attempt().map(|attempt| &attempt.outcome) {
         Some(Outcome::Answered(answer)) if !answer.cut => {
             let wire = WireAnswer { headers: answer.headers.to_map(), ..WireAnswer::default() };
@@ -184,25 +195,37 @@ impl Parts {
         Ok((incoming, ours))
     }
 
+    /// Makes a delivery of a request that a relay passes on. Only what will never be taken is answered for good.
+    async fn read_relayed(
+        &self,
+        arrived: Arrived,
+        relayed: Relayed,
+    ) -> Result<Incoming, Box<Response<Body>>> {
+        match self.read(arrived, Some(relayed)).await {
+            Ok((incoming, _)) if incoming.not_forwarded == Some(NotForwarded::Incomplete) => {
+                Err(Box::new(try_again("body", "the relay broke off before the body was complete")))
+            }
+            Ok((incoming, _)) => Ok(incoming),
+            Err(NoBody::TooSlow) => Err(Box::new(try_again("body", "the body came too slowly"))),
+            Err(refusal) => Err(Box::new(self.refuse(refusal))),
+        }
+    }
+
     async fn hand_on(&self, incoming: Incoming, ours: bool) -> Response<Body> {
         let (id, verdict) = (incoming.id.clone(), incoming.signature);
         let unverified = self.settings.verify == Verify::Strict && verdict != Verdict::Valid;
         let not_forwarded = incoming.not_forwarded.or(unverified.then_some(NotForwarded::Unverified));
-        let taken = match not_forwarded {
+        let mut taken = match not_forwarded {
             Some(why) => self.router.record_only(incoming, why).await,
             None => self.router.deliver(incoming).await,
         };
-        match taken {
-            Ok(Taken::Delivered(mut delivered)) => {
-                if ours {
-                    // Our own commands read the record next. An error means that it was told to the observers.
-                    drop((&mut delivered.settled).await);
-                }
-                relay(&id, delivered)
-            }
-            Ok(Taken::NotForwarded(why)) => recorded_only(&id, why, verdict),
-            Err(error) => unrecorded(&error),
+        if let Ok(Taken::Delivered(delivered)) = &mut taken
+            && ours
+        {
+            // Our own commands read the record next. An error means that it was told to the observers.
+            drop((&mut delivered.settled).await);
         }
+        answer_to(&id, verdict, taken)
     }
 
     fn refuse(&self, refusal: NoBody) -> Response<Body> {
@@ -224,6 +247,15 @@ impl Parts {
                 report(StatusCode::PAYLOAD_TOO_LARGE, None, "body_too_large", &message)
             }
         }
+    }
+}
+
+/// What the sender is told of a delivery.
+fn answer_to(id: &DeliveryId, verdict: Verdict, taken: Result<Taken, StoreError>) -> Response<Body> {
+    match taken {
+        Ok(Taken::Delivered(delivered)) => relay(id, delivered),
+        Ok(Taken::NotForwarded(why)) => recorded_only(id, why, verdict),
+        Err(error) => unrecorded(&error),
     }
 }
 

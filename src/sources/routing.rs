@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{EventFilter, EventType, Incoming, NotForwarded, Target};
+use crate::model::{Delivery, EventFilter, EventType, Incoming, NotForwarded, Target};
 use crate::pipeline::{Delivered, Pipeline};
 use crate::store::StoreError;
 
@@ -72,6 +72,16 @@ impl Router {
         match self.routes.target(incoming.kind.event_type.as_ref()) {
             Ok(target) => self.pipeline.deliver(incoming, target.clone()).await.map(Taken::Delivered),
             Err(why) => self.record_only(incoming, why).await,
+        }
+    }
+
+    /// Hands a delivery to its target that an earlier run recorded and no more.
+    pub async fn take_up(&self, incoming: Incoming, recorded: Arc<Delivery>) -> Result<Taken, StoreError> {
+        match self.routes.target(incoming.kind.event_type.as_ref()) {
+            Ok(target) => {
+                self.pipeline.take_up(incoming, recorded, target.clone()).await.map(Taken::Delivered)
+            }
+            Err(why) => Ok(Taken::NotForwarded(why)),
         }
     }
 

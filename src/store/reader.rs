@@ -103,6 +103,14 @@ impl Reader {
         })
     }
 
+    /// The highest number that is given, 0 when there is none.
+    pub fn last_number(&self) -> Result<i64, StoreError> {
+        self.at_one_moment(|| {
+            let text = "SELECT coalesce(max(number), 0) FROM deliveries";
+            self.connection.prepare_cached(text)?.query_row([], |row| row.get(0))
+        })
+    }
+
     /// How far a channel of a relay is recorded: the highest of its numbers, 0 when there is none.
     pub fn last_relayed(&self, channel: &ChannelId) -> Result<i64, StoreError> {
         self.at_one_moment(|| {

@@ -32,7 +32,8 @@
 //! | `scenarios` | whole meetings: each that is built in, files of one's own, what is wrong with them |
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
-//! | `tunnel` | a relay and a `listen` behind it: round trips, absences, kills, owners, credentials |
+//! | `tunnel` | a relay and a `listen` behind it: round trips, absences, owners, credentials |
+//! | `tunnel_faults` | what breaks between a sender and the handler: kills, sleeps, cuts, silence, counted |
 //! | `wire` | senders that write what HTTP does not allow, or what can be read in two ways |
 //! | `scripts` | expectations, routes, endpoints, settings from files |
 
@@ -71,6 +72,7 @@ mod signals;
 mod surroundings;
 mod tidy;
 mod tunnel;
+mod tunnel_faults;
 mod verifiers;
 mod watching;
 mod wire;

@@ -1,8 +1,10 @@
-//! What tests of the tunnel start and ask: a real relay, a `listen` behind it, a sender, and the record.
+//! What tests of the tunnel start and ask: a real relay, a `listen` behind it, the wire between, a sender, the record.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -60,9 +62,17 @@ impl Relay {
 
     /// Starts a `listen` with a tunnel.
     pub fn listen(&self, world: &World, arguments: &[&str]) -> Listening {
-        let url = self.url();
-        let tunnel = ["--tunnel", &url, "--access-token", TOKEN, "--secret", SECRET];
+        Self::listen_at(&self.url(), world, arguments)
+    }
+
+    /// Starts a `listen` whose tunnel goes to another URL than that of the relay itself.
+    pub fn listen_at(url: &str, world: &World, arguments: &[&str]) -> Listening {
+        let tunnel = ["--tunnel", url, "--access-token", TOKEN, "--secret", SECRET];
         world.listen(&[&tunnel[..], arguments].concat())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn health(&self) -> Value {
@@ -85,9 +95,9 @@ impl Relay {
         );
     }
 
-    pub fn signal(&mut self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
-        assert!(status.unwrap().success());
+    /// Sends a signal that ends it, and waits for that.
+    pub fn end(&mut self, name: &str) {
+        signal(self.pid(), name);
         self.child.wait().unwrap();
     }
 }
@@ -100,10 +110,95 @@ impl Drop for Relay {
     }
 }
 
+/// Sends a signal to a process.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
 fn object(stdout: &mut BufReader<ChildStdout>) -> Value {
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"))
+}
+
+/// The wire between a `listen` and its relay.
+pub struct Wire {
+    address: String,
+    connections: Arc<Mutex<Vec<Arc<Connection>>>>,
+}
+
+/// A connection over the wire: both its ends, and whether nothing goes through any more.
+struct Connection {
+    ends: [TcpStream; 2],
+    is_silent: AtomicBool,
+}
+
+impl Wire {
+    pub fn to(relay: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let connections: Arc<Mutex<Vec<Arc<Connection>>>> = Arc::default();
+        let (relay, of_thread) = (relay.to_owned(), Arc::clone(&connections));
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                // Without a relay, whoever connects is let go.
+                let Ok(far) = TcpStream::connect(&relay) else { continue };
+                for end in [&near, &far] {
+                    end.set_nodelay(true).unwrap();
+                }
+                let connection =
+                    Arc::new(Connection { ends: [near, far], is_silent: AtomicBool::new(false) });
+                of_thread.lock().unwrap().push(Arc::clone(&connection));
+                for from in [0, 1] {
+                    let connection = Arc::clone(&connection);
+                    thread::spawn(move || connection.carry(from));
+                }
+            }
+        });
+        Self { address, connections }
+    }
+
+    /// Where the near end is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Breaks every connection.
+    pub fn cut(&self) {
+        self.connections.lock().unwrap().drain(..).for_each(|connection| connection.end());
+    }
+
+    /// Nothing goes through the connections that there are any more, and nobody is told: as when a laptop sleeps.
+    pub fn fall_silent(&self) {
+        for connection in self.connections.lock().unwrap().iter() {
+            connection.is_silent.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Connection {
+    fn carry(&self, from: usize) {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut carry = || -> io::Result<bool> {
+            let length = (&self.ends[from]).read(&mut buffer)?;
+            if !self.is_silent.load(Ordering::Relaxed) {
+                (&self.ends[1 - from]).write_all(&buffer[..length])?;
+            }
+            Ok(length > 0)
+        };
+        while matches!(carry(), Ok(true)) {}
+        if !self.is_silent.load(Ordering::Relaxed) {
+            self.end();
+        }
+    }
+
+    fn end(&self) {
+        for end in &self.ends {
+            // The other side may have been faster.
+            end.shutdown(Shutdown::Both).ok();
+        }
+    }
 }
 
 /// What a sender was answered.

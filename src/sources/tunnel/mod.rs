@@ -3,6 +3,7 @@
 //! A WebSocket carries a stream of bytes, and HTTP/2 runs inside it: the relay asks, and the ingress answers. What was
 //! recorded before is not recorded again, and nothing is recorded before what the relay sent before it.
 
+mod lane;
 mod open;
 mod url;
 
@@ -10,22 +11,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::lane::{Lane, Lanes};
 use self::open::NotOpened;
 pub use self::open::{Opened, Unusable};
 pub use self::url::RelayUrl;
-use super::ingress::{Ingress, again};
+use super::ingress::Ingress;
 use crate::bus::Bus;
 use crate::forward::Connection;
-use crate::model::{ChannelId, Clock, Line, Relayed, Secret, Trouble, TunnelLoss, Update};
-use crate::serve::{Arrived, Body, serve_through};
-use crate::store::{Reader, Recorded, StoreError};
-use crate::tunnel::Passing;
+use crate::model::{ChannelId, Clock, Secret, Trouble, TunnelLoss, Update};
+use crate::serve::serve_through;
+use crate::store::StoreError;
 use crate::websocket::{ByteStream, code};
 
 /// How long to wait before each try to open the tunnel again, at the most; the last one counts for all further tries.
@@ -107,6 +107,7 @@ impl Tunnel {
     pub async fn run(self, mut ready: Option<Opened>, stop: CancellationToken) {
         let mut channel = self.settings.channel;
         let (mut tries, mut is_greeted, mut last) = (0, ready.is_some(), None);
+        let lanes = OnceCell::new();
         loop {
             let opened = if let Some(opened) = ready.take() {
                 Ok(opened)
@@ -124,7 +125,10 @@ impl Tunnel {
                     }
                     last = None;
                     let begun = Instant::now();
-                    let end = self.serve(opened.stream, opened.channel, &stop).await;
+                    let end = match self.lane(&lanes, opened.channel).await {
+                        Ok(lane) => self.serve(opened.stream, lane, &stop).await,
+                        Err(error) => End::Lost(error.to_string()),
+                    };
                     if begun.elapsed() >= STABLE {
                         tries = 0;
                     }
@@ -154,26 +158,22 @@ impl Tunnel {
 
     async fn open(&self, channel: Option<ChannelId>) -> Result<Opened, NotOpened> {
         let has = match channel {
-            Some(channel) => self.recorded_up_to(channel).await,
+            Some(channel) => lane::recorded_up_to(self.folder.clone(), channel).await,
             None => Ok(0),
         };
         let has = has.map_err(|error| NotOpened::NotNow(error.to_string()))?;
         open::open(&self.settings, has).await
     }
 
+    /// The lane of a tunnel that is open; the first one makes what all have in common.
+    async fn lane(&self, lanes: &OnceCell<Lanes>, channel: ChannelId) -> Result<Lane, StoreError> {
+        let new = || Lanes::new(self.ingress.clone(), self.folder.clone(), self.bus.clone());
+        let lanes = lanes.get_or_try_init(new).await?;
+        Ok(lanes.open(channel, lanes.recorded_up_to(channel).await?))
+    }
+
     /// Serves the relay until the tunnel is lost.
-    async fn serve(
-        &self,
-        stream: ByteStream<Connection>,
-        channel: ChannelId,
-        stop: &CancellationToken,
-    ) -> End {
-        let at = match self.recorded_up_to(channel).await {
-            Ok(at) => at,
-            Err(error) => return End::Lost(error.to_string()),
-        };
-        let lane =
-            Lane { ingress: self.ingress.clone(), folder: self.folder.clone(), channel, line: Line::new(at) };
+    async fn serve(&self, stream: ByteStream<Connection>, lane: Lane, stop: &CancellationToken) -> End {
         let ending = stream.ending();
         let service = move |arrived| lane.clone().receive(arrived);
         let served = serve_through(stream, service, stop.clone(), self.tasks.clone()).await;
@@ -191,64 +191,6 @@ impl Tunnel {
             }),
         }
     }
-
-    async fn recorded_up_to(&self, channel: ChannelId) -> Result<i64, StoreError> {
-        let read = move |reader: &Reader| reader.last_relayed(&channel);
-        read_record(self.folder.clone(), read).await.map(Option::unwrap_or_default)
-    }
-}
-
-/// Where the requests of one tunnel go.
-#[derive(Clone)]
-struct Lane {
-    ingress: Ingress,
-    folder: PathBuf,
-    channel: ChannelId,
-    line: Line,
-}
-
-impl Lane {
-    async fn receive(self, arrived: Arrived) -> Response<Body> {
-        let Arrived { request, headers } = arrived;
-        let Some((passing, headers)) = Passing::take(&headers) else {
-            return bare(StatusCode::BAD_REQUEST);
-        };
-        let Passing { seq, after, arrived_at, late } = passing;
-        if self.line.is_past(seq) {
-            match self.recorded(seq).await {
-                Ok(Some(recorded)) => return again(&recorded),
-                // It had its turn, and something went wrong.
-                Ok(None) => {}
-                Err(_) => return bare(StatusCode::SERVICE_UNAVAILABLE),
-            }
-        }
-        let Self { ingress, channel, line, .. } = self;
-        let relayed = Relayed { channel, seq, after, arrived_at, late, line };
-        ingress.receive_relayed(Arrived { request, headers }, relayed).await
-    }
-
-    async fn recorded(&self, seq: i64) -> Result<Option<Recorded>, StoreError> {
-        let channel = self.channel;
-        let read = move |reader: &Reader| reader.relayed(&channel, seq);
-        read_record(self.folder.clone(), read).await.map(Option::flatten)
-    }
-}
-
-/// Reads from the record, on a thread that may block; nothing when there is no record.
-async fn read_record<T: Send + 'static>(
-    folder: PathBuf,
-    read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
-) -> Result<Option<T>, StoreError> {
-    let file = folder.clone();
-    let read = move || Reader::open(&folder)?.as_ref().map(read).transpose();
-    let done = tokio::task::spawn_blocking(read).await;
-    done.unwrap_or_else(|_ended| Err(StoreError::Closed { file }))
-}
-
-fn bare(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed());
-    *response.status_mut() = status;
-    response
 }
 
 fn displaced() -> Trouble {

@@ -1,0 +1,153 @@
+//! Where the requests of one tunnel go: each is recorded once and in its turn, and answered as often as it is asked for.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::bus::{Bus, Subscription};
+use crate::model::{ChannelId, Delivery, Line, Relayed, Update};
+use crate::serve::{Arrived, Body};
+use crate::sources::ingress::{Ingress, again};
+use crate::store::{Reader, Recorded, StoreError};
+use crate::tunnel::Passing;
+
+/// What all tunnels of this run have in common, one after the other.
+#[derive(Clone)]
+pub struct Lanes {
+    ingress: Ingress,
+    folder: PathBuf,
+    bus: Bus,
+    /// The deliveries up to this number are of earlier runs.
+    earlier: i64,
+    /// Those of them that were taken up.
+    taken_up: Arc<Mutex<HashSet<i64>>>,
+}
+
+/// Where the requests of one tunnel go.
+#[derive(Clone)]
+pub struct Lane {
+    lanes: Lanes,
+    channel: ChannelId,
+    line: Line,
+}
+
+/// What there is to do with a request that is recorded.
+enum Found {
+    /// It came to something.
+    Settled(Recorded),
+    /// An earlier run recorded it and came no further.
+    Left(Delivery),
+}
+
+impl Lanes {
+    /// Nothing came through a tunnel so far.
+    pub async fn new(ingress: Ingress, folder: PathBuf, bus: Bus) -> Result<Self, StoreError> {
+        let earlier = read_record(folder.clone(), Reader::last_number).await?.unwrap_or_default();
+        Ok(Self { ingress, folder, bus, earlier, taken_up: Arc::default() })
+    }
+
+    /// How far a channel is recorded.
+    pub async fn recorded_up_to(&self, channel: ChannelId) -> Result<i64, StoreError> {
+        recorded_up_to(self.folder.clone(), channel).await
+    }
+
+    /// The lane of one tunnel.
+    pub fn open(&self, channel: ChannelId, at: i64) -> Lane {
+        Lane { lanes: self.clone(), channel, line: Line::new(at) }
+    }
+}
+
+impl Lane {
+    /// Takes one request; the answer is for its sender.
+    pub async fn receive(self, arrived: Arrived) -> Response<Body> {
+        let Arrived { request, headers } = arrived;
+        let Some((passing, headers)) = Passing::take(&headers) else {
+            return bare(StatusCode::BAD_REQUEST);
+        };
+        let Passing { seq, after, arrived_at, late } = passing;
+        let found = if self.line.is_past(seq) { self.find(seq).await } else { Ok(None) };
+        let Self { lanes: Lanes { ingress, .. }, channel, line } = self;
+        let relayed = Relayed { channel, seq, after, arrived_at, late, line };
+        let arrived = Arrived { request, headers };
+        match found {
+            Ok(Some(Found::Settled(recorded))) => again(&recorded),
+            Ok(Some(Found::Left(delivery))) => ingress.take_up(arrived, relayed, delivery).await,
+            // If it had its turn, something went wrong then.
+            Ok(None) => ingress.receive_relayed(arrived, relayed).await,
+            Err(_) => bare(StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    /// Looks for what is recorded under a number of the relay's; what is under way is waited for.
+    async fn find(&self, seq: i64) -> Result<Option<Found>, StoreError> {
+        loop {
+            let updates = self.lanes.bus.subscribe();
+            let Some(recorded) = self.recorded(seq).await? else { return Ok(None) };
+            let delivery = &recorded.delivery;
+            if !delivery.attempts.is_empty() || delivery.held || delivery.not_forwarded.is_some() {
+                return Ok(Some(Found::Settled(recorded)));
+            }
+            if self.take_up(delivery.number) {
+                return Ok(Some(Found::Left(recorded.delivery)));
+            }
+            if !news_of(updates, delivery.number).await {
+                return Ok(Some(Found::Settled(recorded)));
+            }
+        }
+    }
+
+    /// Whether a delivery was left by an earlier run, and nobody has taken it up so far.
+    fn take_up(&self, number: i64) -> bool {
+        let taken_up = || self.lanes.taken_up.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        number <= self.lanes.earlier && taken_up()
+    }
+
+    async fn recorded(&self, seq: i64) -> Result<Option<Recorded>, StoreError> {
+        let channel = self.channel;
+        let read = move |reader: &Reader| reader.relayed(&channel, seq);
+        read_record(self.lanes.folder.clone(), read).await.map(Option::flatten)
+    }
+}
+
+/// Waits until a delivery came to something, as far as is told; `false` when nothing is told any more.
+async fn news_of(mut updates: Subscription, number: i64) -> bool {
+    loop {
+        match updates.recv().await {
+            Ok(Update::Attempted(delivery, _) | Update::Held(delivery) | Update::NotForwarded(delivery))
+                if delivery.number == number =>
+            {
+                return true;
+            }
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return true,
+            Err(RecvError::Closed) => return false,
+        }
+    }
+}
+
+/// How far a channel is recorded.
+pub async fn recorded_up_to(folder: PathBuf, channel: ChannelId) -> Result<i64, StoreError> {
+    let read = move |reader: &Reader| reader.last_relayed(&channel);
+    read_record(folder, read).await.map(Option::unwrap_or_default)
+}
+
+/// Reads from the record, on a thread that may block; nothing when there is no record.
+async fn read_record<T: Send + 'static>(
+    folder: PathBuf,
+    read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<Option<T>, StoreError> {
+    let file = folder.clone();
+    let read = move || Reader::open(&folder)?.as_ref().map(read).transpose();
+    let done = tokio::task::spawn_blocking(read).await;
+    done.unwrap_or_else(|_ended| Err(StoreError::Closed { file }))
+}
+
+fn bare(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed());
+    *response.status_mut() = status;
+    response
+}
