@@ -10,9 +10,6 @@ use crate::app::state::StateFolder;
 use crate::model::{Clock, Contract, Origin, duration};
 use crate::store::{Query, Reader, Recorded, Selector, StoreError};
 
-/// How many deliveries are looked at a time.
-const PAGE: usize = 1000;
-
 /// Filters; several narrow the choice.
 #[derive(Clone, Debug, Default, Args)]
 pub struct FilterArgs {
@@ -57,18 +54,9 @@ impl FilterArgs {
         }
     }
 
-    /// The numbers of all that match, newest first and `most` at the most; only a page of deliveries is in memory.
+    /// The numbers of all that match, newest first and `most` at the most.
     pub fn numbers(&self, reader: &Reader, most: usize, clock: &Clock) -> Result<Vec<i64>, StoreError> {
-        let mut numbers: Vec<i64> = Vec::new();
-        loop {
-            let limit = PAGE.min(most - numbers.len());
-            let query = Query { before: numbers.last().copied(), ..self.query(limit, clock) };
-            let page = reader.list(&query)?;
-            numbers.extend(page.iter().map(|delivery| delivery.number));
-            if page.len() < PAGE || numbers.len() >= most {
-                return Ok(numbers);
-            }
-        }
+        reader.numbers(&self.query(0, clock), most, |_| true)
     }
 }
 

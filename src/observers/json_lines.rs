@@ -20,6 +20,11 @@ pub fn ready(
     .to_string()
 }
 
+/// The line that the inspector has for a delivery that was deleted.
+pub fn deleted(number: i64) -> String {
+    json!({ "v": FORMAT_VERSION, "type": "deleted", "deleted": [number] }).to_string()
+}
+
 /// The lines for an update: `received`, `attempt` and `not_forwarded` carry all fields of the delivery. The `attempt` of
 /// a fixture that fired before has a `diff` as well; behind one that failed and is tried again comes a `retry`.
 pub fn lines(update: &Update, since: Option<&Since>) -> Vec<String> {

@@ -8,8 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, ErrorCode, Row, Rows, params_from_iter};
 
 use super::bodies::Folder;
-use super::needle::Needle;
-use super::search::Search;
+use super::search::Texts;
 use super::select::{self, Road};
 use super::{Query, row, texts};
 use crate::model::Delivery;
@@ -24,7 +23,7 @@ struct Page {
 
 /// Collects what fits.
 struct Collector<'c> {
-    search: Option<Search<'c>>,
+    texts: Texts<'c>,
     attempts: CachedStatement<'c>,
     bodies: &'c Folder,
 }
@@ -44,9 +43,8 @@ pub(super) fn page(
     query: &Query,
 ) -> rusqlite::Result<Vec<Delivery>> {
     let Some(list) = select::select(connection, query, Road::List)? else { return Ok(Vec::new()) };
-    let needle = query.search.as_deref().map(Needle::new);
-    let trigrams = needle.as_ref().and_then(texts::query);
-    let mut collector = Collector::new(connection, bodies, needle)?;
+    let mut collector = Collector::new(connection, bodies, query)?;
+    let trigrams = collector.texts.trigrams();
     let mut list_statement = connection.prepare_cached(&list.text)?;
     let mut listed = list_statement.query(params_from_iter(&list.values))?;
     let mut numbers = match &trigrams {
@@ -79,7 +77,7 @@ pub(super) fn page(
 impl Page {
     fn of(query: &Query) -> Self {
         // Without a text, the statement passes over what comes first.
-        let to_pass = if query.search.is_some() { query.offset } else { 0 };
+        let to_pass = if query.is_of_text() { query.offset } else { 0 };
         Self { to_pass, limit: query.limit, found: Vec::new() }
     }
 
@@ -89,17 +87,15 @@ impl Page {
 }
 
 impl<'c> Collector<'c> {
-    fn new(connection: &'c Connection, bodies: &'c Folder, needle: Option<Needle>) -> rusqlite::Result<Self> {
-        let search = needle.map(|needle| Search::new(connection, bodies, needle)).transpose()?;
+    fn new(connection: &'c Connection, bodies: &'c Folder, query: &Query) -> rusqlite::Result<Self> {
+        let texts = Texts::new(connection, bodies, query)?;
         let attempts = connection.prepare_cached(&select::attempts("x'' AS headers, x'' AS body"))?;
-        Ok(Self { search, attempts, bodies })
+        Ok(Self { texts, attempts, bodies })
     }
 
-    /// Puts the delivery of a row on the page, when it has the text.
+    /// Puts the delivery of a row on the page, when it has the texts.
     fn look(&mut self, row: &Row<'_>, page: &mut Page) -> rusqlite::Result<()> {
-        if let Some(search) = &mut self.search
-            && !search.finds(row)?
-        {
+        if !self.texts.are_in(row)? {
             return Ok(());
         }
         if page.to_pass > 0 {

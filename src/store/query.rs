@@ -30,6 +30,8 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Its path, its headers, its body or the body of an answer contains this text, in upper or lower case.
     pub search: Option<String>,
+    /// Its body says that it is about this bot: the id stands in it as a string of JSON.
+    pub bot: Option<String>,
     /// Its number is below this: the next page of a list is what comes before its last delivery.
     pub before: Option<i64>,
     /// Its number is above this.
@@ -38,6 +40,13 @@ pub struct Query {
     pub offset: usize,
     /// How many to list at most; the newest ones win.
     pub limit: usize,
+}
+
+impl Query {
+    /// Whether the texts of deliveries have to be read to know which fit.
+    pub(super) fn is_of_text(&self) -> bool {
+        self.search.is_some() || self.bot.is_some()
+    }
 }
 
 /// What came of a delivery, by its last attempt.

@@ -9,6 +9,9 @@ use super::bodies::Folder;
 use super::{Query, Recorded, Selector, StoreError, bodies, file, insert, page, room, row, schema, select};
 use crate::model::{ChannelId, Delivery, Request};
 
+/// How many deliveries are looked at a time where all are wanted.
+const PAGE: usize = 1000;
+
 /// A reading connection. Its methods block; each sees the record as it was at one moment.
 #[derive(Debug)]
 pub struct Reader {
@@ -53,6 +56,28 @@ impl Reader {
         let list = || self.at_one_moment(|| page::page(&self.connection, &self.bodies, query));
         // A body may be pruned while its row is still in sight; now it is not any more.
         list().or_else(|error| if matches!(error, StoreError::Lost { .. }) { list() } else { Err(error) })
+    }
+
+    /// The numbers of all that fit, newest first and `most` at the most; only a page of deliveries is in memory. `go_on`
+    /// looks at each page and may end it.
+    pub fn numbers(
+        &self,
+        query: &Query,
+        most: usize,
+        mut go_on: impl FnMut(&[Delivery]) -> bool,
+    ) -> Result<Vec<i64>, StoreError> {
+        let mut numbers: Vec<i64> = Vec::new();
+        let mut query = query.clone();
+        loop {
+            query.limit = PAGE.min(most - numbers.len());
+            let page = self.list(&query)?;
+            numbers.extend(page.iter().map(|delivery| delivery.number));
+            if page.len() < PAGE || numbers.len() >= most || !go_on(&page) {
+                return Ok(numbers);
+            }
+            query.before = numbers.last().copied();
+            query.offset = 0;
+        }
     }
 
     /// How many deliveries fit, its limit and its text left out of account.

@@ -62,11 +62,11 @@ enum Events {
 /// passing over of what comes first too.
 pub(super) fn select(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result<Option<Select>> {
     let Some((mut select, key, parts)) = parts(connection, query, road)? else { return Ok(None) };
-    let bodies = if query.search.is_some() { ", d.headers AS headers, d.body AS body" } else { "" };
+    let bodies = if query.is_of_text() { ", d.headers AS headers, d.body AS body" } else { "" };
     let columns = delivery_columns();
     let parts = parts.into_iter().map(|part| format!("SELECT {key} AS number, {columns}{bodies} {part}"));
     select.text = parts.collect::<Vec<_>>().join(" UNION ALL ") + " ORDER BY number DESC";
-    if road == Road::List && query.offset > 0 && query.search.is_none() {
+    if road == Road::List && query.offset > 0 && !query.is_of_text() {
         // Rows are passed over without their columns being read.
         select.text += &format!(" LIMIT -1 OFFSET {}", query.offset);
     }

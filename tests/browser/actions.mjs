@@ -1,5 +1,6 @@
 // Everything that can be done on the page, by mouse and by keyboard.
 
+import { readFileSync } from 'node:fs';
 import { api, assert, inspector, open, run } from './browser.mjs';
 
 const copied = (page) => page.evaluate(() => navigator.clipboard.readText());
@@ -115,6 +116,25 @@ await run(async () => {
   await page.getByRole('button', { name: 'Delete for good?' }).click();
   await said(page, '#6 is deleted');
   await page.waitForFunction(() => document.querySelectorAll('.row .name').length === 5);
+
+  // Exports of what is listed, redacted; and one bot's deliveries.
+  for (const [name, file, begin] of [['NDJSON', 'deliveries.ndjson', /^\{"v":1,/], ['HAR', 'deliveries.har', /^\{"log":/], ['curl', 'deliveries.sh', /^# #1 /]]) {
+    await page.getByRole('button', { name: 'Export…' }).click();
+    const saving = page.waitForEvent('download');
+    await page.getByRole('menuitem', { name }).click();
+    const saved = await saving;
+    assert.equal(saved.suggestedFilename(), file);
+    assert.match(readFileSync(await saved.path(), 'utf8'), begin);
+  }
+  await page.locator('#row-1').click();
+  await page.getByText('only this bot').click();
+  await page.waitForURL('**bot=*');
+  await page.waitForFunction(() => document.querySelectorAll('.row .name').length === 1);
+  assert.equal(await page.locator('#bot').inputValue(), new URL(page.url()).searchParams.get('bot'));
+  const [saved] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export…' }).click().then(() => page.getByRole('menuitem', { name: 'NDJSON' }).click())]);
+  assert.equal(readFileSync(await saved.path(), 'utf8').trim().split('\n').length, 1);
+  await page.getByRole('button', { name: 'Clear' }).click();
+  await page.keyboard.press('Escape');
 
   // Filters and search, kept in the address.
   await page.keyboard.press('/');

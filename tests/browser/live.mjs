@@ -46,4 +46,13 @@ await run(async () => {
   await page.waitForFunction(() => document.querySelectorAll('.row .name').length === 1);
   await Promise.all(Array.from({ length: 20 }, (_, at) => trigger(at % 2 ? 'meeting.failed' : 'meeting.started')));
   await page.waitForFunction(() => document.querySelectorAll('.row .name').length === 11);
+
+  // What is deleted on another page goes from this one too, with its pin.
+  await page.getByRole('button', { name: 'Clear' }).click();
+  await page.locator('#row-44').click();
+  await page.keyboard.press('p');
+  await page.locator('.pins', { hasText: '#44' }).waitFor();
+  await api('DELETE', '/api/deliveries/44');
+  await page.locator('.said', { hasText: '#44 is deleted' }).waitFor();
+  await page.waitForFunction(() => !document.querySelector('#row-44, .delivery, .pins') && document.querySelectorAll('.row .name').length > 0);
 });

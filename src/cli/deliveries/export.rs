@@ -8,10 +8,10 @@ use crate::app::private_file::PrivateFile;
 use crate::cli::report::{Exit, Usage};
 use crate::cli::selection::{FilterArgs, find, selector};
 use crate::cli::{Output, Session};
-use crate::model::{Printable, Target};
-use crate::observers::exchange::{self, har};
-use crate::observers::{request_text, terminal};
-use crate::store::{Reader, Recorded, Selector};
+use crate::model::Target;
+use crate::observers::exchange;
+use crate::observers::exchange::export::{self, Export};
+use crate::store::{Reader, Selector};
 
 /// Write recorded deliveries for other programs, oldest first
 ///
@@ -53,6 +53,16 @@ enum Format {
     Curl,
 }
 
+impl From<Format> for export::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Ndjson => Self::Ndjson,
+            Format::Har => Self::Har,
+            Format::Curl => Self::Curl,
+        }
+    }
+}
+
 /// Where it goes.
 enum Sink {
     Stdout(Output),
@@ -76,14 +86,9 @@ pub fn run(arguments: &ExportArgs, session: &Session) -> anyhow::Result<Exit> {
         None => Sink::Stdout(session.output.clone()),
     };
     let running = session.state.running()?.and_then(|(running, ..)| running.ingress.parse().ok());
-    let mut writer = Writer {
-        format: arguments.format,
-        target: running.unwrap_or_else(|| Target::local("localhost", 4400)),
-        is_first: true,
-    };
-    if arguments.format == Format::Har {
-        sink.write(har::START.as_bytes())?;
-    }
+    let target = running.unwrap_or_else(|| Target::local("localhost", 4400));
+    let mut export = Export::new(arguments.format.into(), target);
+    sink.write(export.start().as_bytes())?;
     let mut exported = 0_usize;
     // One at a time: the whole record may be larger than the memory.
     for selector in &chosen {
@@ -94,12 +99,10 @@ pub fn run(arguments: &ExportArgs, session: &Session) -> anyhow::Result<Exit> {
             Err(error) => return Err(error),
         };
         let recorded = if arguments.no_redact { recorded } else { exchange::redacted(recorded) };
-        writer.write(&recorded, &mut sink)?;
+        sink.write(&export.piece(&recorded)?)?;
         exported += 1;
     }
-    if arguments.format == Format::Har {
-        sink.write(har::END.as_bytes())?;
-    }
+    sink.write(export.end().as_bytes())?;
     if let Sink::File(file) = sink {
         file.finish()?;
     }
@@ -118,33 +121,4 @@ fn choose(arguments: &ExportArgs, session: &Session) -> anyhow::Result<Vec<Selec
     let limit = arguments.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let newest_first = arguments.filter.numbers(&reader, limit, &session.clock)?;
     Ok(newest_first.into_iter().rev().map(Selector::Number).collect())
-}
-
-struct Writer {
-    format: Format,
-    /// Where curl commands send to.
-    target: Target,
-    is_first: bool,
-}
-
-impl Writer {
-    fn write(&mut self, recorded: &Recorded, sink: &mut Sink) -> anyhow::Result<()> {
-        let is_first = std::mem::replace(&mut self.is_first, false);
-        match self.format {
-            Format::Ndjson => sink.write(format!("{}\n", exchange::line(recorded)?).as_bytes()),
-            Format::Har => {
-                let entries: Vec<String> =
-                    har::entries(recorded).into_iter().map(|entry| entry.to_string()).collect();
-                let before = if is_first { "" } else { har::BETWEEN };
-                sink.write(format!("{before}{}", entries.join(har::BETWEEN)).as_bytes())
-            }
-            Format::Curl => {
-                let delivery = &recorded.delivery;
-                let title = format!("#{} {}", delivery.number, terminal::name(delivery));
-                let before = if is_first { "" } else { "\n" };
-                sink.write(format!("{before}# {}\n", Printable::text(&title)).as_bytes())?;
-                sink.write(&request_text::curl(&self.target, &recorded.request))
-            }
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Recorded deliveries as other programs hold them: JSON objects with everything, entries of a HAR file.
 
-pub mod har;
+pub mod export;
+mod har;
 mod read;
 
 use base64::Engine as _;

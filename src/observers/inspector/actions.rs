@@ -117,6 +117,8 @@ pub async fn delete(State(inspector): State<Inspector>, Path(id): Path<String>) 
         let message = format!("delivery {id} waits for its target and stays");
         return Err(Fault::new(StatusCode::CONFLICT, "held", message));
     }
+    // The only error is that nobody watches.
+    drop(inspector.0.deletions.send(number));
     Ok(object_answer(&json!({ "v": FORMAT_VERSION, "deleted": [number] })))
 }
 

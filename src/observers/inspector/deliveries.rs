@@ -22,7 +22,8 @@ pub async fn list(State(inspector): State<Inspector>, Asked(question): Asked<Que
     let limit = query.limit;
     let found = inspector.read(move |reader| {
         // Of a text that is searched for, only the next page is known.
-        let total = if question.total && query.search.is_none() { Some(reader.count(&query)?) } else { None };
+        let is_of_text = query.search.is_some() || query.bot.is_some();
+        let total = if question.total && !is_of_text { Some(reader.count(&query)?) } else { None };
         Ok((reader.list(&query)?, total))
     });
     let (deliveries, total) = found.await?.unwrap_or((Vec::new(), Some(0)));

@@ -21,8 +21,8 @@ use http::{Request, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -110,6 +110,7 @@ pub async fn live(
     let watcher = Watcher {
         told: Told::new(after, open),
         updates,
+        deletions: inspector.0.deletions.subscribe(),
         folder,
         queue: VecDeque::from([inspector.ready_line()]),
         is_behind: true,
@@ -156,6 +157,8 @@ fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
 struct Watcher {
     told: Told,
     updates: Option<Subscription>,
+    /// What other pages, or this one, delete.
+    deletions: broadcast::Receiver<i64>,
     folder: PathBuf,
     /// Lines on their way out.
     queue: VecDeque<String>,
@@ -206,6 +209,14 @@ impl Watcher {
                 }
                 // What came before comes first.
                 heard = hear(&mut self.updates), if !self.is_behind => self.take(heard, told_at).await,
+                deleted = self.deletions.recv() => match deleted {
+                    Ok(number) => {
+                        self.queue.push_back(json_lines::deleted(number));
+                        Ok(())
+                    }
+                    Err(RecvError::Lagged(_)) => Ok(()),
+                    Err(RecvError::Closed) => Err(Gone),
+                },
                 _ = look.tick() => {
                     self.is_behind = true;
                     Ok(())

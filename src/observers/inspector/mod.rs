@@ -8,6 +8,7 @@ mod answer;
 mod catalogue;
 mod check;
 mod deliveries;
+mod export;
 mod guard;
 mod live;
 mod page;
@@ -27,7 +28,7 @@ use http::header::{
     X_FRAME_OPTIONS,
 };
 use http_body_util::{BodyExt, Full};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
@@ -47,6 +48,12 @@ use crate::store::{Reader, StoreError};
 
 /// Where it listens unless it is told otherwise.
 pub const PORT: u16 = 4401;
+
+/// How many exports are made at a time.
+const MOST_EXPORTS: usize = 1;
+
+/// How many deletions a watcher may be behind before it misses some; a page finds those when it asks for what is gone.
+const MOST_DELETIONS: usize = 1024;
 
 /// A `listen` that requests of the page go through.
 #[derive(Clone, Debug)]
@@ -106,6 +113,10 @@ struct Inner {
     port: u16,
     guard: Guard,
     watchers: Arc<Semaphore>,
+    /// Each is made in memory.
+    exports: Arc<Semaphore>,
+    /// The numbers of what was deleted, for those who watch.
+    deletions: broadcast::Sender<i64>,
 }
 
 /// What every answer says to the browser: show nothing but this, tell nobody.
@@ -126,7 +137,9 @@ impl Inspector {
     pub fn new(parts: Parts, port: u16, token: Secret) -> Self {
         let guard = Guard::new(port, token);
         let watchers = Arc::new(Semaphore::new(live::MOST_WATCHERS));
-        Self(Arc::new(Inner { parts, port, guard, watchers }))
+        let exports = Arc::new(Semaphore::new(MOST_EXPORTS));
+        let deletions = broadcast::channel(MOST_DELETIONS).0;
+        Self(Arc::new(Inner { parts, port, guard, watchers, exports, deletions }))
     }
 
     /// Where it is asked.

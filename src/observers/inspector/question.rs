@@ -37,6 +37,8 @@ pub struct Question {
     status: Option<String>,
     signature: Option<String>,
     search: Option<String>,
+    /// The id of the bot that they are about.
+    bot: Option<String>,
     since: Option<String>,
     until: Option<String>,
     before: Option<i64>,
@@ -48,6 +50,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// How many are wanted, where it is said.
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
     /// What is asked of the record.
     pub fn query(&self, clock: &Clock) -> Result<Query, Fault> {
         let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
@@ -62,6 +69,7 @@ impl Question {
                 Verdict::ALL.iter().map(|it| (it.as_str(), *it)),
             )?,
             search: text(&self.search),
+            bot: text(&self.bot),
             since: moment(text(&self.since), "since", clock)?,
             until: moment(text(&self.until), "until", clock)?,
             before: self.before,

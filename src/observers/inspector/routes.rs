@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, get, post};
 use serde_json::json;
 
 use super::answer::{Fault, object_answer, text_answer};
-use super::{Inspector, actions, catalogue, check, deliveries, live, page, stats};
+use super::{Inspector, actions, catalogue, check, deliveries, export, live, page, stats};
 use crate::model::{FORMAT_VERSION, Target};
 
 /// The largest order that is taken, in bytes: a body in JSON, in which every character may be escaped.
@@ -35,6 +35,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Inspector>)> {
         ("/api/deliveries/{id}/curl", get(deliveries::curl)),
         ("/api/deliveries/{id}/replay", post(actions::replay)),
         ("/api/deliveries/{id}/attempts/{n}/body", get(deliveries::answer_body)),
+        ("/api/export/{format}", get(export::export)),
     ]
 }
 

@@ -15,6 +15,7 @@ const EVENTS: [&str; 4] = ["bot.completed", "bot.failed", "meeting.completed", "
 const PATTERNS: [&str; 9] =
     ["*", "bot.*", "?", "*.completed", "bot.failed", "*[b]*", "nothing", "b?t.*d", "*e*"];
 const ORIGINS: [Origin; 3] = [Origin::Ingress, Origin::Replay, Origin::Trigger];
+const BOTS: [&str; 2] = ["b1", "B22"];
 const TEXTS: [&str; 4] = ["alpha", "Beta", "gamma%", "delta_1"];
 
 /// A delivery of the model, with what it was recorded from.
@@ -31,6 +32,8 @@ struct Row {
     attempts: Vec<Option<u16>>,
     /// Where a text stands: path, header, body or answer.
     text: Option<(&'static str, usize)>,
+    /// The bot that its body is about.
+    bot: Option<&'static str>,
     /// Whether body and last answer are large.
     large: bool,
     /// Whether the last attempt is recorded at the very end.
@@ -48,6 +51,7 @@ impl Row {
             replays: None,
             attempts: Vec::new(),
             text: None,
+            bot: None,
             large: false,
             late: false,
         }
@@ -87,7 +91,8 @@ impl Row {
         incoming.kind.event_type = self.event.map(|event| event.parse().unwrap());
         incoming.request.path = format!("/{}", self.text_at(0));
         incoming.request.headers.push("x-text", self.text_at(1));
-        incoming.request.body = self.body(self.text_at(2));
+        let bot = self.bot.map(|bot| format!("\"{bot}\"")).unwrap_or_default();
+        incoming.request.body = self.body(&(bot + self.text_at(2)));
         incoming
     }
 
@@ -99,7 +104,8 @@ impl Row {
                 if let Outcome::Answered(answer) = &mut attempt.outcome
                     && self.attempts.len() as u64 == u64::from(number)
                 {
-                    answer.body = self.body(self.text_at(3));
+                    // What a handler says about a bot does not count.
+                    answer.body = self.body(&format!("\"{}\"{}", BOTS[0], self.text_at(3)));
                 }
                 attempt
             }
@@ -140,6 +146,7 @@ fn expected(rows: &[Row], query: &Query) -> Vec<i64> {
             && query.since.is_none_or(|since| moment(row.received) >= since)
             && query.until.is_none_or(|until| moment(row.received) < until)
             && query.search.as_ref().is_none_or(|text| row.has_text(text))
+            && query.bot.as_ref().is_none_or(|bot| row.bot.is_some_and(|own| own.eq_ignore_ascii_case(bot)))
             && query.before.is_none_or(|before| number < before)
             && query.after.is_none_or(|after| number > after)
     };
@@ -199,7 +206,7 @@ fn rows() -> Vec<Row> {
             attempts: vec![Some(200)],
             ..Row::plain()
         },
-        Row { event: Some("bot.completed"), text: Some(("gamma%", 1)), ..Row::plain() },
+        Row { event: Some("bot.completed"), text: Some(("gamma%", 1)), bot: Some("b1"), ..Row::plain() },
     ]
 }
 
@@ -224,6 +231,8 @@ async fn each_filter_by_itself() {
     assert_eq!(list(Query { since: Some(moment(51)), ..any() }), nothing);
     assert_eq!(list(Query { search: Some("bEtA".to_owned()), ..any() }), [5]);
     assert_eq!(list(Query { search: Some("A%".to_owned()), ..any() }), [6]);
+    assert_eq!(list(Query { bot: Some("b1".to_owned()), ..any() }), [6]);
+    assert_eq!(list(Query { bot: Some("b1".to_owned()), search: Some("beta".to_owned()), ..any() }), nothing);
     assert_eq!(list(Query { came: Some(Came::Unanswered), ..any() }), [3]);
     assert_eq!(list(Query { came: Some(Came::Status(3)), ..any() }), [4]);
     assert_eq!(list(Query { came: Some(Came::Acknowledged), ..any() }), [5, 2]);
@@ -281,9 +290,10 @@ fn a_row() -> impl Strategy<Value = Row> {
         option::of((select(&TEXTS[..]), 0..4_usize)),
         proptest::bool::weighted(0.2),
         proptest::bool::weighted(0.4),
+        option::of(select(&BOTS[..])),
     )
         .prop_map(
-            |(event, contract, origin, received, signature, replays, attempts, text, large, late)| Row {
+            |(event, contract, origin, received, signature, replays, attempts, text, large, late, bot)| Row {
                 event,
                 contract,
                 origin,
@@ -292,6 +302,7 @@ fn a_row() -> impl Strategy<Value = Row> {
                 replays,
                 attempts,
                 text,
+                bot,
                 large,
                 late,
             },
@@ -314,6 +325,7 @@ fn a_query() -> impl Strategy<Value = Query> {
         option::weighted(0.2, select(vec![Verdict::Valid, Verdict::Missing])),
         option::weighted(0.2, 0..11_i64),
         select(vec![0, 0, 0, 1, 5]),
+        option::weighted(0.2, select(vec!["b1", "b", "b22"])),
     );
     (
         option::of(select(&PATTERNS[..])),
@@ -345,6 +357,7 @@ fn a_query() -> impl Strategy<Value = Query> {
                     signature: newer.1,
                     until: newer.2.map(moment),
                     offset: newer.3,
+                    bot: newer.4.map(str::to_owned),
                 }
             },
         )
@@ -369,7 +382,7 @@ proptest! {
         for query in queries {
             let found = numbers(&reader.list(&query).unwrap());
             prop_assert_eq!(found, expected(&rows, &query), "{:?}", query);
-            if query.search.is_none() {
+            if query.search.is_none() && query.bot.is_none() {
                 let all = Query { limit: usize::MAX, offset: 0, ..query.clone() };
                 let fit = u64::try_from(expected(&rows, &all).len()).unwrap();
                 prop_assert_eq!(reader.count(&query).unwrap(), fit, "{:?}", query);

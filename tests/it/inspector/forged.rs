@@ -4,7 +4,7 @@ use super::Inspected;
 use super::client::raw;
 
 /// Every route that there is, with a method that it answers.
-pub const ROUTES: [(&str, &str); 22] = [
+pub const ROUTES: [(&str, &str); 23] = [
     ("GET", "/"),
     ("GET", "/page/index.html"),
     ("GET", "/api/status"),
@@ -13,6 +13,7 @@ pub const ROUTES: [(&str, &str); 22] = [
     ("GET", "/api/openapi.json"),
     ("GET", "/api/stats"),
     ("GET", "/api/timeline/c4n4ry"),
+    ("GET", "/api/export/ndjson"),
     ("GET", "/api/events/preview/meeting.failed"),
     ("GET", "/api/fixtures/preview/meeting.failed"),
     ("POST", "/api/trigger"),

@@ -80,6 +80,23 @@ fn a_watcher_hears_what_listen_prints_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn every_watcher_hears_what_is_deleted_on_another_page() {
+    let inspected = Inspected::start(&[]);
+    inspected.trigger("meeting.failed");
+    let alone = inspected.world.start(&["inspector", "--json"]);
+    let alone = Client::new(&url(&alone), &token(inspected.world.folder(), &url(&alone)));
+    for client in [&inspected.client, &alone] {
+        inspected.trigger("meeting.failed");
+        let last = client.object("/api/status")["last"].as_i64().unwrap();
+        let mut watchers = ["", "?after=1000"].map(|question| Watcher::connect(client, question));
+        assert_eq!(client.delete(&format!("/api/deliveries/{last}")).status, 200);
+        for watcher in &mut watchers {
+            assert_eq!(watcher.line(), serde_json::json!({ "v": 1, "type": "deleted", "deleted": [last] }));
+        }
+    }
+}
+
+#[test]
 fn what_other_processes_record_is_heard_as_well() {
     let inspected = Inspected::start(&[]);
     let mut watcher = Watcher::connect(&inspected.client, "");

@@ -73,6 +73,10 @@ fn a_hundred_thousand_deliveries_are_scrolled_through() {
 #[test]
 fn the_page_is_small() {
     let inspected = Inspected::start(&[]);
+    // A page of the list is part of it.
+    let done = inspected.world.run(&["trigger", "meeting.completed", "--count", "120"]);
+    assert_eq!(done.code(), 0, "{}", done.whole());
+    assert!(steps("weight", &inspected, &[]).contains("transferred="));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/observers/inspector/page");
     let names = |folder: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

@@ -41,6 +41,44 @@ fn lists_are_those_of_the_command_line_page_by_page() {
 }
 
 #[test]
+fn what_is_filtered_is_exported_as_on_the_command_line() {
+    let inspected = Inspected::start(&[]);
+    for event in ["meeting.completed", "meeting.failed", "meeting.started"] {
+        inspected.trigger(event);
+    }
+    let bot = "0b9aca9a-7d5f-4bbf-8a3b-fd2a3a8f5a1c";
+    for bot in [bot, &format!("{bot}-not")] {
+        let order =
+            json!({ "event": "meeting.failed", "set": { "data.bot_id": bot, "data.password": "CANARY" } });
+        assert_eq!(inspected.client.post("/api/trigger", &order).status, 200);
+    }
+    for (format, question, arguments) in [
+        ("ndjson", "", &[][..]),
+        ("ndjson", "?limit=2&event=meeting.*", &["--limit", "2", "--event", "meeting.*"]),
+        ("har", "?event=meeting.failed", &["--event", "meeting.failed"]),
+        ("curl", "?search=canary", &["--search", "CANARY"]),
+        ("curl", "?status=5xx", &["--failed"]),
+    ] {
+        let answer = inspected.client.get(&format!("/api/export/{format}{question}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let arguments = [&["deliveries", "export", "--format", format], arguments].concat();
+        assert_eq!(answer.text(), inspected.world.run(&arguments).text(), "{format}{question}");
+        assert!(!answer.text().contains("CANARY"), "{format}");
+        assert!(
+            answer.header("content-disposition").unwrap().starts_with("attachment; filename=\"deliveries.")
+        );
+    }
+    let of_bot = inspected.client.get(&format!("/api/export/ndjson?bot={bot}")).text();
+    assert_eq!(of_bot.lines().count(), 1);
+    assert!(of_bot.contains("\"number\":4"), "{of_bot}");
+    let listed = inspected.client.object(&format!("/api/deliveries?total=true&bot={bot}"));
+    assert_eq!((listed["deliveries"].as_array().unwrap().len(), &listed["total"]), (1, &Value::Null));
+    let answer = inspected.client.get("/api/export/harr");
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("did you mean `har`?"), "{}", answer.text());
+}
+
+#[test]
 fn one_delivery_has_everything_and_its_bytes_are_only_ever_saved() {
     let inspected = Inspected::start(&[]);
     inspected.trigger("meeting.failed");

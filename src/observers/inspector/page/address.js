@@ -1,7 +1,7 @@
 // What is looked at stands in the address, so that it can be kept as a bookmark and the browser's way back works.
 
 /** The parameters that choose which deliveries are listed, by the names of the REST interface. */
-export const FILTERS = ["search", "event", "status", "contract", "origin", "signature", "since"];
+export const FILTERS = ["search", "event", "status", "contract", "origin", "signature", "since", "bot"];
 
 /** What the address says: filters, the chosen delivery, the view, and what belongs to it. */
 export function read() {

@@ -47,5 +47,8 @@ export const remove = async (path) => (await ask("DELETE", path)).json();
 /** The bytes behind a path. */
 export const bytes = async (path) => new Uint8Array(await (await ask("GET", path)).arrayBuffer());
 
+/** The same, as browsers save them. */
+export const blob = async (path) => (await ask("GET", path)).blob();
+
 /** The text behind a path. */
 export const text = async (path) => (await ask("GET", path)).text();

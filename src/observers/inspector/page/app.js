@@ -68,6 +68,12 @@ function App() {
   // What happens.
   useEffect(() => {
     let redraw = 0;
+    const gone = (numbers) => {
+      say(`${numbers.map((number) => `#${number}`).join(", ")} ${numbers.length > 1 ? "are" : "is"} deleted`);
+      setPins((before) => pinned.drop(before, numbers));
+      if (numbers.includes(here.current.place.chosen)) go({ chosen: null });
+      if (numbers.includes(here.current.marked)) setMarked(null);
+    };
     const live = new Live((lines) => {
       deliveries.hear(lines);
       for (const line of lines) {
@@ -75,6 +81,7 @@ function App() {
         if (line.type === "target_up") setDown((before) => new Map([...before].filter(([target]) => target !== line.target)));
         if (line.type === "reconnecting") setTunnel(line.message);
         if (line.type === "tunnel") setTunnel(null);
+        if (line.type === "deleted") gone(line.deleted);
         if (line.type === "error") say(line.message, line.hint);
         if (line.number === here.current.place.chosen) setChanges(({ count }) => ({ number: line.number, count: count + 1 }));
       }
@@ -129,11 +136,7 @@ function App() {
       timeline: (bot) => go({ view: "timeline", bot }),
       replay: again,
       edit: (shown) => setDialog({ kind: "edit", shown }),
-      deleted: (number) => {
-        say(`#${number} is deleted`);
-        go({ chosen: null });
-        deliveries.remove(number);
-      },
+      only: (bot) => go({ filters: { bot }, view: "list" }),
       chosen: {
         replay: withChosen(again),
         edit: withChosen((shown) => setDialog({ kind: "edit", shown })),
@@ -178,7 +181,7 @@ function App() {
     <main class=${`${place.view === "list" ? "listing" : "viewing"} ${place.chosen !== null ? "with-delivery" : ""}`}>
       ${place.view === "list" && html`
         <section class="deliveries" aria-label="Deliveries">
-          <${Filters} filters=${place.filters} change=${(filters) => go({ filters }, false)} />
+          <${Filters} filters=${place.filters} change=${(filters) => go({ filters }, false)} say=${say} />
           ${pins.length > 0 && html`<p class="pins"><span>Pinned:</span> ${pins.map((pin) => html`<button key=${pin.id} class="link"
             onClick=${() => act.open(pin.id)}>#${pin.number} ${plain(pin.title ?? "")}</button>`)}</p>`}
           ${deliveries.fault && html`<p class="fault" role="alert">${deliveries.fault.message} ${deliveries.fault.hint}</p>`}

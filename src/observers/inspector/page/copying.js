@@ -1,8 +1,9 @@
 // What a delivery can be copied as.
 
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { html } from "./vendor/preact.js";
 import { text } from "./api.js";
 import { pytest, rustTest, vitest } from "./as_test.js";
+import { Menu } from "./menu.js";
 
 /** A fixture: the body with a line that says what it is for, ready for the folder that \`listen --fixtures\` watches. */
 function fixture(shown) {
@@ -36,37 +37,5 @@ export async function copy(way, shown, say) {
   }
 }
 
-export function CopyMenu({ shown, say }) {
-  const [isOpen, setOpen] = useState(false);
-  const box = useRef(null);
-  useEffect(() => {
-    if (!isOpen) return;
-    const outside = (event) => box.current.contains(event.target) || setOpen(false);
-    addEventListener("mousedown", outside);
-    box.current.querySelector("[role=menuitem]").focus();
-    return () => removeEventListener("mousedown", outside);
-  }, [isOpen]);
-  const move = (event) => {
-    const items = [...box.current.querySelectorAll("[role=menuitem]")];
-    const at = items.indexOf(document.activeElement);
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step) items[(at + step + items.length) % items.length].focus();
-    else if (event.key === "Escape") {
-      setOpen(false);
-      box.current.querySelector("button").focus();
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  const pick = (way) => {
-    setOpen(false);
-    copy(way, shown, say);
-    box.current.querySelector("button").focus();
-  };
-  return html`<div class="menu" ref=${box} onKeyDown=${isOpen ? move : undefined}>
-    <button aria-haspopup="menu" aria-expanded=${isOpen ? "true" : "false"} onClick=${() => setOpen(!isOpen)}>Copy as… <kbd>c</kbd></button>
-    ${isOpen && html`<div class="items" role="menu" aria-label="Copy as">
-      ${WAYS.map(([way, name]) => html`<button key=${way} role="menuitem" onClick=${() => pick(way)}>${name}</button>`)}
-    </div>`}
-  </div>`;
-}
+export const CopyMenu = ({ shown, say }) => html`<${Menu} label=${html`Copy as… <kbd>c</kbd>`} name="Copy as"
+  items=${WAYS.map(([way, name]) => ({ name, run: () => copy(way, shown, say) }))} />`;

@@ -141,6 +141,7 @@ export class Deliveries {
     if (!this.isOpen) return;
     let isNews = false;
     for (const line of lines) {
+      if (line.type === "deleted") this.openLater();
       if (typeof line.number !== "number") continue;
       const here = this.replace(line);
       if (here || line.number <= this.anchor) continue;
@@ -183,8 +184,11 @@ export class Deliveries {
     }, PATIENCE);
   }
 
-  /** Takes one out that was deleted. */
-  remove() {
-    return this.open(this.filters);
+  /** Opens the list anew, once for all that is deleted in a moment: places and sums are others now. */
+  openLater() {
+    this.reopening ||= setTimeout(() => {
+      this.reopening = null;
+      this.open(this.filters);
+    }, PATIENCE);
   }
 }

@@ -66,7 +66,8 @@ export function DeliveryView({ number, change, tab, pins, marked, act }) {
         <span>${plain(shown.method)} ${plain(cut(shown.path, LONG))}</span><span>${size(shown.body_bytes)}</span>
         ${last && html`<span>answered in ${duration(last.duration_ms)}</span>`}
         <${Origin} shown=${shown} open=${act.open} />
-        ${bot && html`<button class="link" onClick=${() => act.timeline(bot)}>timeline of this bot</button>`}
+        ${bot && html`<button class="link" onClick=${() => act.timeline(bot)}>timeline of this bot</button>
+          <button class="link" onClick=${() => act.only(bot)}>only this bot</button>`}
       </p>
       ${shown.hint && html`<p class="hint"><strong>What to do:</strong> ${plain(shown.hint)}</p>`}
       <div class="actions" role="toolbar" aria-label="What to do with it">
@@ -119,8 +120,8 @@ function Delete({ number, act }) {
   const go = async () => {
     if (!isSure) return setSure(true);
     try {
+      // Every page hears of it, this one as well.
       await remove(`/api/deliveries/${number}`);
-      act.deleted(number);
     } catch (fault) {
       act.say(fault.message, fault.hint);
     }

@@ -1,6 +1,7 @@
 // Which deliveries are listed: what is chosen here stands in the address.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { ExportMenu } from "./exporting.js";
 
 const CHOICES = [
   ["status", "Status", [["failed", "failed"], ["acknowledged", "acknowledged"], ["2xx", "2xx"], ["3xx", "3xx"], ["4xx", "4xx"], ["5xx", "5xx"],
@@ -14,18 +15,20 @@ const CHOICES = [
 /** How long to wait with a search while somebody types, in milliseconds. */
 const TYPING = 180;
 
-/** @param {{ filters: object, change: (filters: object) => void }} props */
-export function Filters({ filters, change }) {
+/** @param {{ filters: object, change: (filters: object) => void, say: (message: string, hint?: string) => void }} props */
+export function Filters({ filters, change, say }) {
   const isAny = Object.values(filters).some(Boolean);
   const set = (name, value) => change({ ...filters, [name]: value || undefined });
   return html`<form class="filters" role="search" aria-label="Deliveries" onSubmit=${(event) => event.preventDefault()}>
     <${Typed} id="search" label="Search" placeholder="Search in bodies, headers, answers" value=${filters.search} change=${(value) => set("search", value)} />
     <${Typed} id="event" label="Event" placeholder="Event, like bot.* or *.failed" value=${filters.event} change=${(value) => set("event", value)} />
+    <${Typed} id="bot" label="Bot" placeholder="Bot id" value=${filters.bot} change=${(value) => set("bot", value)} />
     ${CHOICES.map(([name, label, values]) => html`<label key=${name} class=${filters[name] ? "set" : ""}><span class="hidden">${label}</span>
       <select value=${filters[name] ?? ""} onChange=${(event) => set(name, event.target.value)}>
         <option value="">${label}</option>${values.map(([value, word]) => html`<option key=${value} value=${value}>${word}</option>`)}
       </select></label>`)}
     ${isAny && html`<button type="button" onClick=${() => change({})}>Clear</button>`}
+    <${ExportMenu} filters=${filters} say=${say} />
   </form>`;
 }
 

@@ -16,7 +16,13 @@ export function load() {
 /** Pins it, or takes the pin out; what is pinned then. */
 export function toggle(pins, shown, title) {
   const without = pins.filter((pin) => pin.id !== shown.id);
-  const next = without.length < pins.length ? without : [{ id: shown.id, number: shown.number, title }, ...pins].slice(0, MOST);
+  return keep(without.length < pins.length ? without : [{ id: shown.id, number: shown.number, title }, ...pins].slice(0, MOST));
+}
+
+/** Takes out the pins of what is gone; what is pinned then. */
+export const drop = (pins, numbers) => (pins.some((pin) => numbers.includes(pin.number)) ? keep(pins.filter((pin) => !numbers.includes(pin.number))) : pins);
+
+function keep(next) {
   try {
     localStorage.setItem(PLACE, JSON.stringify(next));
   } catch {
