@@ -29,6 +29,7 @@ use crate::sources::compose;
 use crate::sources::dispatch::{Parcel, Road};
 use crate::sources::ingress::{self, Verify};
 use crate::sources::provenance::Provenance;
+use crate::sources::resign::Resign;
 use crate::sources::routing::Routes;
 use crate::store::Room;
 
@@ -132,6 +133,7 @@ async fn bind(
             keys: keys.clone(),
             token: token.clone(),
             max_body: 32 * 1024 * 1024,
+            resign: Resign::default(),
         },
         forward: forward::Settings {
             timeout: Some(std::time::Duration::from_secs(30)),

@@ -313,6 +313,7 @@ fn settings(
             keys: keys.clone(),
             token: token.clone(),
             max_body: arguments.max_body,
+            resign: arguments.tunnel.resign(),
         },
         forward: forward::Settings {
             timeout: arguments.timeout.0,

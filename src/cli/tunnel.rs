@@ -1,11 +1,12 @@
 //! What `listen` is told of its tunnel, and what it says of it.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Session;
 use super::output::Output;
 use crate::app::listen::{Gate, Listen};
 use crate::model::{Printable, Secret};
+use crate::sources::resign::Resign;
 use crate::sources::tunnel::{RelayUrl, Settings};
 
 #[derive(Debug, Args)]
@@ -17,9 +18,31 @@ pub struct TunnelArgs {
     /// What the relay lets its users in with
     #[arg(long, value_name = "TOKEN", env = "MBAAS_DEV_ACCESS_TOKEN", hide_env_values = true)]
     access_token: Option<Secret>,
+    /// When a v2 event that verified when it reached the relay is signed anew for the handler, with your secret
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ResignArg::Late)]
+    resign: ResignArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ResignArg {
+    /// When its signature is too old by now: handlers allow five minutes
+    Late,
+    /// Never: the handler gets what was sent
+    Never,
+    /// Always
+    Always,
 }
 
 impl TunnelArgs {
+    /// When what comes through it is signed anew.
+    pub fn resign(&self) -> Resign {
+        match self.resign {
+            ResignArg::Late => Resign::Late,
+            ResignArg::Never => Resign::Never,
+            ResignArg::Always => Resign::Always,
+        }
+    }
+
     /// The tunnel that is asked for, with what the state folder has for that relay.
     pub fn settings(&self, session: &Session) -> anyhow::Result<Option<Settings>> {
         let Some(relay) = &self.tunnel else { return Ok(None) };

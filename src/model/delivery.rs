@@ -1,5 +1,6 @@
 //! A delivery: one webhook request as it reached us or as we made it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -144,6 +145,16 @@ pub struct Incoming {
     pub relayed: Option<Relayed>,
     /// The request itself.
     pub request: Request,
+}
+
+impl Incoming {
+    /// The request as its handler gets it: what came through a relay may go on with a fresh signature.
+    pub fn outgoing(&self) -> Cow<'_, Request> {
+        match self.relayed.as_ref().and_then(|relayed| relayed.sent_on_with.as_ref()) {
+            None => Cow::Borrowed(&self.request),
+            Some(headers) => Cow::Owned(Request { headers: headers.clone(), ..self.request.clone() }),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::Clock;
+use super::{Clock, Headers};
 
 /// A channel on a relay: 128 random bits that the relay chose, 32 hexadecimal digits as text.
 ///
@@ -77,6 +77,8 @@ pub struct Relayed {
     pub late: bool,
     /// Where it stands with those that come with it.
     pub line: Line,
+    /// The fields that its handler gets in the place of those that came, when it is signed anew.
+    pub sent_on_with: Option<Headers>,
 }
 
 impl Relayed {

@@ -1,15 +1,40 @@
 //! Useful sentences about a delivery that the handler did not acknowledge, or that does not verify.
 
+use std::time::Duration;
+
 use crate::model::{
-    Answer, Attempt, Delivery, FailureKind, Headers, Outcome, Printable, SHOWN_ANSWER_BYTES, Verdict,
+    Answer, Attempt, Contract, Delivery, FailureKind, Headers, Outcome, Printable, SHOWN_ANSWER_BYTES,
+    Verdict, span,
 };
 
 /// How many characters of an answer are shown on a line.
 const PREVIEW: usize = 120;
 
+/// How long URLs of recordings work: in v2 as documented, and in the others.
+const V2_URLS: Duration = Duration::from_hours(4);
+const OTHER_URLS: Duration = Duration::from_hours(24);
+
 /// What there is to say: why the handler did not acknowledge it, and why its signature is not valid.
 pub fn hints(delivery: &Delivery) -> Vec<String> {
-    advice(delivery).into_iter().chain(note(delivery)).collect()
+    advice(delivery).into_iter().chain(note(delivery)).chain(lateness(delivery)).collect()
+}
+
+/// How long a delivery had to wait at a relay, and what that does to the URLs in it.
+fn lateness(delivery: &Delivery) -> Option<String> {
+    let waited = delivery.received_at.duration_since(delivery.late_since?).unsigned_abs();
+    let good_for = match delivery.kind.contract {
+        Some(Contract::V2) => V2_URLS,
+        _ => OTHER_URLS,
+    };
+    let urls = if waited < good_for {
+        String::new()
+    } else {
+        format!(
+            ": URLs of recordings in it, which work for {} hours, have expired",
+            good_for.as_secs() / 3600
+        )
+    };
+    Some(format!("it is late, it waited {} at the relay{urls}", span(waited)))
 }
 
 /// Why the signature of a delivery is not valid, where that was found out.

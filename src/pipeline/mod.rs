@@ -189,7 +189,7 @@ impl Pipeline {
             let waiting = self.record_held(Arc::clone(&incoming), &target);
             if let Some(held) = hold.wait_if_closed(&target, waiting).await {
                 let held = held.map(|delivery| {
-                    hold.keep(delivery.number, &incoming.request.headers);
+                    hold.keep(delivery.number, &incoming.outgoing().headers);
                     Delivered::waiting(delivery)
                 });
                 // The caller may have left; the delivery waits all the same.
@@ -230,7 +230,7 @@ impl Pipeline {
             let waiting = Waiting::For(target.clone());
             match self.store.record_attempt(delivery.number, attempt, waiting).await {
                 Ok(()) => {
-                    hold.keep(delivery.number, &incoming.request.headers);
+                    hold.keep(delivery.number, &incoming.outgoing().headers);
                     self.bus.publish(Update::Held(Arc::clone(&delivery)));
                     settle.send(()).ok();
                     drop(ready.send(Ok(delivered)));
@@ -312,7 +312,7 @@ impl Pipeline {
 
     async fn hand_over(&self, incoming: &Incoming, target: &Target) -> Handed {
         let _permit = self.parallel.acquire().await;
-        self.forward.send(target, &incoming.request).await
+        self.forward.send(target, &incoming.outgoing()).await
     }
 
     fn report(&self, error: &StoreError) {

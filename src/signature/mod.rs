@@ -14,7 +14,7 @@ pub use self::explain::{Effort, Explanation};
 pub use self::keyring::{Key, Keyring};
 pub use self::mode::{SignMode, Unsupported};
 pub use self::signing::{CannotSign, Signing, Stamp};
-pub use self::svix::{BadKey, HeaderStyle, SvixKey};
+pub use self::svix::{BadKey, HeaderStyle, SvixKey, TOLERANCE};
 use crate::contract::{Part, field_names};
 use crate::model::{Contract, EventType, Headers, Verdict};
 

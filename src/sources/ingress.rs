@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::provenance::{DELIVERY, Provenance};
+use super::resign::Resign;
 use super::routing::{Router, Taken};
 use crate::bus::Bus;
 use crate::contract::{WireNames, recognise, recognise_within};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub verify: Verify,
     /// The secrets that signatures are checked with.
     pub keys: Keyring,
+    /// When what came through a tunnel is signed anew.
+    pub resign: Resign,
     /// What our own commands prove themselves with.
     pub token: Secret,
     /// The largest body that is taken, in bytes.
@@ -205,7 +208,9 @@ impl Parts {
             Ok((incoming, _)) if incoming.not_forwarded == Some(NotForwarded::Incomplete) => {
                 Err(Box::new(try_again("body", "the relay broke off before the body was complete")))
             }
-            Ok((incoming, _)) => Ok(incoming),
+            Ok((incoming, _)) => {
+                Ok(self.settings.resign.apply(incoming, &self.settings.keys, self.clock.now()))
+            }
             Err(NoBody::TooSlow) => Err(Box::new(try_again("body", "the body came too slowly"))),
             Err(refusal) => Err(Box::new(self.refuse(refusal))),
         }

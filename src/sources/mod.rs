@@ -9,6 +9,7 @@ pub mod pace;
 pub mod persist;
 pub mod player;
 pub mod provenance;
+pub mod resign;
 pub mod routing;
 pub mod tunnel;
 pub mod watch;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use mbaas_dev::model::Clock;
@@ -240,6 +240,16 @@ fn any_signal_at_any_moment_ends_it_in_good_order() {
 const HOUR: i64 = 3600;
 const DECADE: i64 = 10 * 365 * 24 * HOUR;
 
+/// Has a command see the time that a file says, as so many seconds from the real one; only the time of day.
+pub fn with_clock<'a>(command: &'a mut Command, now: &Path) -> &'a mut Command {
+    command
+        .env("LD_PRELOAD", faketime())
+        .env("FAKETIME_TIMESTAMP_FILE", now)
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("DONT_FAKE_MONOTONIC", "1")
+}
+
 /// The library that makes a process see another time.
 fn faketime() -> PathBuf {
     let found = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
@@ -263,13 +273,7 @@ fn a_clock_that_jumps_neither_stops_nor_hurries_anything() {
     }));
     let mut command =
         world.command(&["listen", "--json", "--port", "0", "--forward", &handler.target(), "--retry", "1"]);
-    command
-        .env("LD_PRELOAD", faketime())
-        .env("FAKETIME_TIMESTAMP_FILE", &now)
-        .env("FAKETIME_NO_CACHE", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .env("DONT_FAKE_MONOTONIC", "1");
-    let mut listening = Listening::start(&mut command);
+    let mut listening = Listening::start(with_clock(&mut command, &now));
     let address = listening.address();
     let mut violations = Vec::new();
     let jumps = tier(60, 240);

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::handler::{Handler, answer};
 use crate::relaying::{PATIENCE, Relay, TOKEN, Wire, channel, recorded, send, trigger};
-use crate::world::World;
+use crate::surroundings::with_clock;
+use crate::world::{Listening, World};
 
 #[test]
 fn an_event_reaches_the_handler_through_the_relay_and_its_answer_comes_back() {
@@ -312,4 +313,43 @@ fn a_relay_that_cannot_be_run_says_why() {
     all += &said(&world, &[&public[..], &["--listen", "127.0.0.1:0"]].concat());
     let port = relay.address.rsplit(':').next().unwrap();
     insta::assert_snapshot!(all.replace(&relay.address, "RELAY").replace(port, "PORT"));
+}
+
+#[test]
+fn what_waited_for_hours_goes_on_with_a_fresh_signature_unless_it_is_not_to() {
+    const WHSEC: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    let (of_relay, sender, handler) = (World::new(), World::new(), Handler::start());
+    let mut relay = Relay::start(&of_relay, &[]);
+    let mut said = String::new();
+    for (resign, is_fresh) in [("late", true), ("never", false)] {
+        let (world, url) = (World::new(), relay.url());
+        let tunnel = ["listen", "--json", "--port", "0", "--tunnel", &url, "--access-token", TOKEN];
+        let rest = ["--secret", WHSEC, "--forward", &handler.target(), "--resign", resign];
+        let arguments = [&tunnel[..], &rest].concat();
+        let listen = world.start(&arguments);
+        let to = format!("http://{}{}", relay.address, channel(&listen));
+        drop(listen.interrupt());
+        relay.next("tunnel_closed");
+        let v2 = ["--contract", "v2", "--secret", WHSEC];
+        let done = sender.run_process(&[&["trigger", "bot.completed", "--to", &to], &v2[..]].concat());
+        assert!(done.status.success(), "{done:?}");
+
+        let now = world.write("now", "+18060");
+        let mut listen = Listening::start(with_clock(&mut world.command(&arguments), &now));
+        let received = listen.next("received");
+        assert_eq!(received["signature"], "valid");
+        assert!(received["late_since"].is_string(), "{received}");
+        listen.next("attempt");
+        let request = handler.next();
+        let seconds: i64 =
+            String::from_utf8_lossy(request.header("svix-timestamp").unwrap()).parse().unwrap();
+        let age = mbaas_dev::model::Clock::real().now().as_second() + 18_060 - seconds;
+        assert_eq!(age < 300, is_fresh, "{age}");
+        drop(listen.interrupt());
+        let shown = world.run(&["deliveries", "show", "1"]);
+        let hints = shown.text();
+        let hints = hints.lines().filter(|line| line.contains(" old") || line.contains("late"));
+        said += &format!("--resign {resign}\n{}\n", hints.collect::<Vec<_>>().join("\n"));
+    }
+    insta::assert_snapshot!(said);
 }

@@ -71,7 +71,7 @@ impl Lane {
         let Passing { seq, after, arrived_at, late } = passing;
         let found = if self.line.is_past(seq) { self.find(seq).await } else { Ok(None) };
         let Self { lanes: Lanes { ingress, .. }, channel, line } = self;
-        let relayed = Relayed { channel, seq, after, arrived_at, late, line };
+        let relayed = Relayed { channel, seq, after, arrived_at, late, line, sent_on_with: None };
         let arrived = Arrived { request, headers };
         match found {
             Ok(Some(Found::Settled(recorded))) => again(&recorded),

@@ -6,7 +6,8 @@ use crate::store::{Limits, Pruner, StoreError};
 
 fn relayed(clock: &Clock, channel: ChannelId, seq: i64, after: i64) -> Arc<Incoming> {
     let line = Line::new(0);
-    let relayed = Relayed { channel, seq, after, arrived_at: moment(-7), late: seq == 5, line };
+    let relayed =
+        Relayed { channel, seq, after, arrived_at: moment(-7), late: seq == 5, line, sent_on_with: None };
     Arc::new(Incoming { origin: Origin::Tunnel, relayed: Some(relayed), ..incoming(clock) })
 }
 
