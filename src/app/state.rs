@@ -165,7 +165,7 @@ impl StateFolder {
 
     /// Fails when something else stands where the folder belongs; that it is not there yet is fine.
     pub fn check(&self) -> Result<(), StateError> {
-        match fs::metadata(&self.0) {
+        match fs::symlink_metadata(&self.0) {
             Ok(found) if !found.is_dir() => {
                 Err(StateError::NotOurs { path: self.0.clone(), expected: "a folder" })
             }

@@ -1,6 +1,10 @@
 //! Arguments that several commands share, and how they are read.
 
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -225,6 +229,32 @@ pub fn keep(text: &str) -> Result<Keep, String> {
     })
 }
 
+/// The address of an interface of this machine.
+pub fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_not_one| {
+        format!("`{}` is not an IP address such as `127.0.0.1`, `0.0.0.0` or `::1`", text.escape_debug())
+    })
+}
+
+/// Reads a whole number within a range; what is wrong is said with the range.
+pub fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let range = Arc::new(range);
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            format!(
+                "`{}` is not a whole number from {} to {}",
+                text.escape_debug(),
+                range.start(),
+                range.end()
+            )
+        })
+    }
+}
+
 /// A number of bytes: `1048576`, `512K`, `32M`, `1G`.
 pub fn size(text: &str) -> Result<u64, String> {
     let upper = text.to_ascii_uppercase();
@@ -274,6 +304,11 @@ mod tests {
         assert_eq!(keep("100"), Ok(Keep::Newest(100)));
         assert_eq!(keep("12h"), Ok(Keep::For(Duration::from_hours(12))));
         assert!(keep("-1").is_err());
+        let port = whole(0..=u16::MAX);
+        assert_eq!((port("0"), port("65535")), (Ok(0), Ok(65_535)));
+        for wrong in ["65536", "-1", "x", "1.5", ""] {
+            assert_eq!(port(wrong), Err(format!("`{wrong}` is not a whole number from 0 to 65535")));
+        }
     }
 
     #[test]

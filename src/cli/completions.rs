@@ -32,11 +32,15 @@ pub fn man(session: &Session) -> anyhow::Result<Exit> {
     whole.build();
     clap_mangen::Man::new(whole.clone()).render(&mut page)?;
     for subcommand in subcommands(&whole) {
+        let heading = subcommand.get_name().replace('-', "\\-");
         let manual = clap_mangen::Man::new(subcommand);
-        manual.render_name_section(&mut page)?;
-        manual.render_synopsis_section(&mut page)?;
-        manual.render_description_section(&mut page)?;
-        manual.render_options_section(&mut page)?;
+        let mut sections = Vec::new();
+        manual.render_synopsis_section(&mut sections)?;
+        manual.render_description_section(&mut sections)?;
+        manual.render_options_section(&mut sections)?;
+        // What are sections of a page of their own are parts of one here.
+        let parts = String::from_utf8(sections)?.replace(".SH ", ".SS ");
+        page.extend_from_slice(format!(".SH \"{heading}\"\n{parts}").as_bytes());
     }
     session.output.write_data(&page)?;
     Ok(Exit::Done)

@@ -8,7 +8,7 @@ use super::Session;
 use super::arguments::SecretArgs;
 use super::report::{Exit, Usage};
 use super::settings_file::SettingsFile;
-use crate::model::{FORMAT_VERSION, Printable};
+use crate::model::{FORMAT_VERSION, Printable, Secret};
 
 /// Look at the settings
 #[derive(Debug, Subcommand)]
@@ -29,6 +29,9 @@ pub enum ConfigCommand {
     },
 }
 
+/// What is shown of a secret that is set.
+const MASKED: &str = "[masked]";
+
 struct Setting {
     name: String,
     value: Option<String>,
@@ -41,10 +44,11 @@ pub fn run(command: &ConfigCommand, session: &Session) -> anyhow::Result<Exit> {
     if let Some(setting) = settings.iter_mut().find(|setting| setting.name == "secret") {
         // The value stays where it is; only where it comes from is shown.
         let chosen = secret.choose(session)?;
-        *setting = Setting { name: "secret".to_owned(), value: None, origin: chosen.source.to_string() };
+        let value = || Some(MASKED.to_owned());
+        *setting = Setting { name: "secret".to_owned(), value: value(), origin: chosen.source.to_string() };
         settings.extend(chosen.keys.by_contract().map(|(contract, key)| Setting {
             name: format!("secret {contract}"),
-            value: None,
+            value: value(),
             origin: key.origin.clone(),
         }));
     }
@@ -99,8 +103,8 @@ fn setting(
         let file = session.settings.iter().rev().find(|file: &&SettingsFile| file.sets(section, name));
         file.map_or_else(|| "default".to_owned(), |file| file.path().display().to_string())
     };
-    // What the help hides is a secret: only where it comes from is shown.
-    let is_secret = option.is_hide_env_values_set();
-    let value = (!values.is_empty() && !is_secret).then(|| values.join(" "));
+    // What is read as a secret is one: only where it comes from is shown.
+    let is_secret = matches.try_get_many::<Secret>(id).is_ok();
+    let value = (!values.is_empty()).then(|| if is_secret { MASKED.to_owned() } else { values.join(" ") });
     Some(Setting { name: name.to_owned(), value, origin })
 }

@@ -8,6 +8,7 @@ mod timeline;
 
 use clap::{Args, Subcommand};
 
+use super::arguments::whole;
 use super::report::Exit;
 use super::selection::{FilterArgs, find, selector};
 use super::{Session, roads};
@@ -37,7 +38,7 @@ pub struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// How many at the most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole(1..=1_000_000_u32))]
     limit: u32,
     /// Print one JSON object a line
     #[arg(long)]

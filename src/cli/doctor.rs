@@ -66,8 +66,12 @@ async fn examine(session: &Session, repair: bool) -> Vec<Check> {
         }
     };
     let ingress: Option<Target> = running.as_ref().and_then(|running| running.ingress.parse().ok());
-    checks.push(network::port(4400, "listen", ingress.as_ref()));
-    checks.push(network::port(4401, "inspector", ingress.as_ref()));
+    // What is configured counts; where that is wrong, which was told above, the defaults.
+    let listen = super::matches(&["mbaas-dev".into(), "listen".into()], &session.settings).ok();
+    let listen = listen.as_ref().and_then(|matches| matches.subcommand_matches("listen"));
+    let port = |name: &str| listen.and_then(|matches| matches.get_one::<u16>(name).copied());
+    checks.push(network::port(port("port").unwrap_or(4400), "listen", ingress.as_ref()));
+    checks.push(network::port(port("inspector_port").unwrap_or(4401), "inspector", ingress.as_ref()));
     checks.push(network::listen(ingress.as_ref()).await);
     if let Some(target) = handler(running.and_then(|running| running.forward), &deliveries) {
         checks.push(network::handler(&target).await);

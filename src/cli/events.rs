@@ -19,7 +19,7 @@ pub enum EventsCommand {
 /// List every event: what it is called, what it is called on the wire, what it means, which variants it has
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only those of a contract
+    /// Only those of a contract: preview, v2, v1, callback or alert
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
     /// Print one JSON object a line
@@ -33,7 +33,7 @@ pub struct ShowArgs {
     /// The event, with or without a variant
     #[arg(value_name = "EVENT[@VARIANT]")]
     event: EventName,
-    /// The contract that it belongs to [default: the first that has it]
+    /// The contract that it belongs to: preview, v2, v1, callback or alert [default: the first that has it]
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
     /// Print a JSON object

@@ -32,7 +32,7 @@ pub struct InitArgs {
     /// The folder
     #[arg(value_name = "DIR", default_value = "fixtures")]
     folder: PathBuf,
-    /// Only those of a contract
+    /// Only those of a contract: preview, v2, v1, callback or alert
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
     /// Overwrite files that are there
@@ -46,7 +46,7 @@ pub struct FolderArgs {
     /// The folder [default: the built-in fixtures]
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Only those of a contract
+    /// Only those of a contract: preview, v2, v1, callback or alert
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
     /// Print one JSON object a line

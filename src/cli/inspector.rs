@@ -4,7 +4,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::arguments::SecretArgs;
+use super::arguments::{SecretArgs, whole};
 use super::output::Output;
 use super::report::Exit;
 use super::{Session, roads};
@@ -25,7 +25,8 @@ use crate::store::Store;
 #[command(next_help_heading = "Inspector")]
 pub struct InspectorArgs {
     /// The port of the inspector on 127.0.0.1; 0 takes any free one [default: 4401, or any free one when that is taken]
-    #[arg(long, value_name = "PORT", env = "MBAAS_DEV_INSPECTOR_PORT")]
+    #[arg(long, value_name = "PORT", value_parser = whole(0..=u16::MAX),
+          env = "MBAAS_DEV_INSPECTOR_PORT", hide_env_values = true)]
     inspector_port: Option<u16>,
     /// Start no inspector
     #[arg(long, conflicts_with_all = ["open", "allow_any_target"])]
@@ -58,7 +59,8 @@ impl InspectorArgs {
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// The port on 127.0.0.1; 0 takes any free one [default: 4401, or any free one when that is taken]
-    #[arg(short, long, value_name = "PORT", env = "MBAAS_DEV_INSPECTOR_PORT")]
+    #[arg(short, long, value_name = "PORT", value_parser = whole(0..=u16::MAX),
+          env = "MBAAS_DEV_INSPECTOR_PORT", hide_env_values = true)]
     port: Option<u16>,
     /// Open it in the browser
     #[arg(long)]

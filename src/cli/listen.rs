@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::arguments::{SecretArgs, TimeLimit, bytes, header, keep, size, size_or_zero};
+use super::arguments::{SecretArgs, TimeLimit, address, bytes, header, keep, size, size_or_zero, whole};
 use super::inspector::{self, InspectorArgs};
 use super::keyboard::Keyboard;
 use super::keys::{Keys, SHORT};
@@ -44,13 +44,14 @@ use crate::store::Room;
 pub struct ListenArgs {
     /// Where your handler listens: 3000, localhost:3000, localhost:3000/hooks, https://…; without it deliveries
     /// are recorded only
-    #[arg(short, long, value_name = "TARGET", env = "MBAAS_DEV_FORWARD")]
+    #[arg(short, long, value_name = "TARGET", env = "MBAAS_DEV_FORWARD", hide_env_values = true)]
     forward: Option<Target>,
     /// The port to listen on; 0 takes any free one
-    #[arg(short, long, default_value_t = 4400, env = "MBAAS_DEV_PORT")]
+    #[arg(short, long, default_value_t = 4400, value_parser = whole(0..=u16::MAX),
+          env = "MBAAS_DEV_PORT", hide_env_values = true)]
     port: u16,
     /// The address to listen on; 0.0.0.0 lets other hosts in
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS", value_parser = address)]
     bind: IpAddr,
     /// Send some event types elsewhere: 'meeting.*=localhost:8000'; the first route that matches wins
     #[arg(long, value_name = "GLOB=TARGET", value_parser = route)]
@@ -76,13 +77,13 @@ pub struct ListenArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     timeout: TimeLimit,
     /// How many deliveries the handler gets at a time; 1 keeps strict order
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole(1..=10_000_u16))]
     parallel: u16,
     /// Let deliveries wait while the handler is away, and send them on in order when it is back; the sender gets 202
     #[arg(long)]
     hold: bool,
     /// How often a delivery that was not acknowledged is tried again by itself, after 1 s, 2 s, 4 s, …
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole(0..=100_u32))]
     retry: u32,
     /// The largest body that is taken
     #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = bytes)]
@@ -111,7 +112,7 @@ pub struct ListenArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "For scripts")]
     within: Option<Duration>,
     /// End after so many deliveries: 0 when all were acknowledged, else 3
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "For scripts")]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000_000_u64), help_heading = "For scripts")]
     exit_after: Option<u64>,
     #[command(flatten)]
     inspector: InspectorArgs,

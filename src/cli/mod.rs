@@ -69,11 +69,18 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The project's state folder: recorded deliveries, the generated secret, the running listen
-    #[arg(long, global = true, value_name = "DIR", env = "MBAAS_DEV_DATA_DIR", default_value = ".mbaas-dev")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "MBAAS_DEV_DATA_DIR",
+        hide_env_values = true,
+        default_value = ".mbaas-dev"
+    )]
     data_dir: PathBuf,
     /// The file of the Webhooks API page: endpoints with their events, secrets and paths
     /// [default: webhook_config.json, if it is there]
-    #[arg(long, global = true, value_name = "FILE", env = "MBAAS_DEV_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "MBAAS_DEV_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
@@ -239,7 +246,10 @@ pub fn give_up(error: io::Error) -> Exit {
 }
 
 fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
-    session.state.check()?;
+    // That one says it among other things.
+    if !matches!(command, Command::Doctor(_)) {
+        session.state.check()?;
+    }
     match command {
         Command::Listen(arguments) => listen::run(arguments, session),
         Command::Trigger(arguments) => trigger::run(&arguments, session),
@@ -296,7 +306,23 @@ fn explain(error: anyhow::Error, output: &Output) -> Exit {
 
 /// The command line as the parser sees it, for completions and the manual.
 fn command() -> clap::Command {
-    Cli::command()
+    let of_listen = "The secret that signatures are checked with, or that of one contract: v2=whsec_…; several for one \
+        contract while it is being changed [default: MBAAS_DEV_SECRET, else `secret` of webhook_config.json, else one \
+        generated for this project]";
+    // It shares the flag with those that work beside a running listen.
+    let command = Cli::command()
+        .mut_subcommand("listen", |listen| listen.mut_arg("secret", |secret| secret.help(of_listen)));
+    let name = command.get_name().to_owned();
+    named(command, &name)
+}
+
+/// Names every command below as it is called, for what shows its name.
+fn named(command: clap::Command, name: &str) -> clap::Command {
+    let below: Vec<String> = command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
+    below.into_iter().fold(command, |command, word| {
+        let name = format!("{name} {word}");
+        command.mut_subcommand(word, |below| named(below.display_name(name.clone()), &name))
+    })
 }
 
 #[cfg(test)]

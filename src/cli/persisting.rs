@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Session;
+use super::arguments::whole;
 use super::report::{Exit, Usage, exit_of};
 use super::roads::{self, Purpose};
 use crate::contract::retry::{Ladder, Next};
@@ -27,7 +28,7 @@ pub struct SenderArgs {
           help = "What goes wrong on the way; several can be given: duplicate, lose=20%, gzip, …")]
     fault: Vec<String>,
     /// Send each event N more times, as the same message, signed afresh
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1000_u32))]
     duplicate: Option<u32>,
     /// How many times as fast as in reality, or max for no waiting at all. Each attempt shows how long the real
     /// sender would have waited before it [default: 1, for scenarios 60]

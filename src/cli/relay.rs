@@ -10,7 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::Session;
-use super::arguments::{age, bytes, size};
+use super::arguments::{age, bytes, size, whole};
 use super::output::Output;
 use super::report::{Exit, Usage};
 use crate::app::shutdown::{Reason, Signals};
@@ -23,10 +23,16 @@ use crate::relay::{Mode, News, PublicUrl, Relay, Settings, WhenOffline};
 #[derive(Debug, Args)]
 pub struct RelayArgs {
     /// The address and port to listen on; 0.0.0.0:8080 lets the world in, port 0 takes any free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "MBAAS_DEV_RELAY_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        env = "MBAAS_DEV_RELAY_LISTEN",
+        hide_env_values = true
+    )]
     listen: SocketAddr,
     /// What the world reaches it by, such as `https://hooks.example.com`
-    #[arg(long, value_name = "URL", env = "MBAAS_DEV_PUBLIC_URL")]
+    #[arg(long, value_name = "URL", env = "MBAAS_DEV_PUBLIC_URL", hide_env_values = true)]
     public_url: PublicUrl,
     /// What `listen` must give to open a tunnel, with its own `--access-token`; may be given several times
     #[arg(
@@ -47,13 +53,13 @@ pub struct RelayArgs {
     #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = bytes)]
     max_body: usize,
     /// How many requests may wait in one channel; further ones are answered 503
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = whole(1..=1_000_000_000_u64))]
     max_waiting: u64,
     /// How much the bodies that wait in one channel may have together
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
     max_waiting_size: u64,
     /// How many channels there may be: each `listen` with a state folder of its own has one
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = whole(1..=1_000_000_000_u64))]
     max_channels: u64,
     /// How long a request is kept that nobody takes
     #[arg(long, value_name = "AGE", default_value = "72h", value_parser = age)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::Session;
-use super::arguments::{PatchArgs, since};
+use super::arguments::{PatchArgs, since, whole};
 use super::deliveries::diff::detail;
 use super::report::{Exit, exit_of};
 use super::roads::{self, Purpose, RoadArgs};
@@ -43,7 +43,7 @@ pub struct ReplayArgs {
     ids: Vec<Selector>,
     /// The newest N
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1",
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = whole(1..=1_000_000_u32))]
     last: Option<u32>,
     /// Those that the handler did not acknowledge, and that were not replayed since
     #[arg(long)]

@@ -15,7 +15,7 @@ use crate::bus::Bus;
 use crate::fixture::Artifacts;
 use crate::forward::{Forward, Settings, Trust};
 use crate::model::{Answer, Outcome, Place, Printable, Target, printable_lines};
-use crate::observers::advice::{advice, hints};
+use crate::observers::advice::{advice, hints, size};
 use crate::observers::paint::Paint;
 use crate::observers::terminal::not_forwarded;
 use crate::pipeline::{self, Parts, Pipeline};
@@ -264,9 +264,12 @@ pub fn show_answer(answer: &Answer, output: &Output) -> std::io::Result<()> {
     for (name, value) in answer.headers.iter() {
         output.data(&format!("  {}: {}", paint.faint(&Printable(name).to_string()), Printable(value)))?;
     }
-    let text = printable_lines(&String::from_utf8_lossy(&answer.body));
-    for line in text.lines() {
-        output.data(&format!("  {line}"))?;
+    if answer.body.contains(&0) {
+        let what = format!("  {} of binary data (--json has them)", size(answer.body.len() as u64));
+        output.data(&paint.faint(&what))?;
+    } else {
+        let text = printable_lines(&String::from_utf8_lossy(&answer.body));
+        text.lines().try_for_each(|line| output.data(&format!("  {line}")))?;
     }
     if answer.cut {
         output.data(&format!("  {}", paint.odd("… the answer was longer than what is kept")))?;

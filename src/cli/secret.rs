@@ -23,7 +23,7 @@ pub enum SecretCommand {
         /// replaced
         #[arg(long, value_name = "FILE:VARIABLE", conflicts_with = "json")]
         write_env: Option<EnvVariable>,
-        /// The secret of this contract, which may have its own
+        /// The secret of this contract, which may have its own: preview, v2, v1, callback or alert
         #[arg(long, value_name = "CONTRACT")]
         contract: Option<Contract>,
         #[command(flatten)]

@@ -16,10 +16,10 @@ pub struct FilterArgs {
     /// Only those whose event type matches: meeting.*
     #[arg(long, value_name = "GLOB")]
     event: Option<String>,
-    /// Only those of a contract
+    /// Only those of a contract: preview, v2, v1, callback or alert
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
-    /// Only those that came to be so: ingress, trigger, replay, …
+    /// Only those that came to be so: ingress, tunnel, trigger, watch, replay, scenario or api
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Option<Origin>,
     /// Only those that the handler did not acknowledge

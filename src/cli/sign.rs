@@ -22,7 +22,7 @@ pub struct SignArgs {
     /// The body: a file, or - for standard input
     #[arg(value_name = "FILE|-")]
     body: String,
-    /// The contract to sign for [default: told by the body, else preview]
+    /// The contract to sign for: preview, v2, v1, callback or alert [default: told by the body, else preview]
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
     /// The id of the v2 message [default: a new one]

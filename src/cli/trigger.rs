@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Session;
 use super::alerting::alert;
-use super::arguments::{HeaderStyleArg, PatchArgs};
+use super::arguments::{HeaderStyleArg, PatchArgs, whole};
 use super::expectation::Expectation;
 use super::persisting::{self, SenderArgs, exit_of_last};
 use super::report::{Exit, Usage};
@@ -39,7 +39,7 @@ pub struct TriggerArgs {
     /// An event with or without a variant (see `events list`), a fixture file, or - for standard input
     #[arg(value_name = "EVENT[@VARIANT]|FILE|-")]
     event: String,
-    /// The contract that the event belongs to [default: the first that has it]
+    /// The contract that the event belongs to: preview, v2, v1, callback or alert [default: the first that has it]
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub struct TriggerArgs {
     #[command(flatten)]
     patches: PatchArgs,
     /// Make it about a meeting of so many minutes, from 1 to 480: transcripts and times become as long as that
-    #[arg(long, value_name = "N", conflicts_with = "raw", value_parser = clap::value_parser!(u32).range(1..=480))]
+    #[arg(long, value_name = "N", conflicts_with = "raw", value_parser = whole(1..=480_u32))]
     minutes: Option<u32>,
     /// Refuse to send what is not as documented, with exit code 2, instead of warning of it
     #[arg(long)]
@@ -65,7 +65,7 @@ pub struct TriggerArgs {
     #[arg(long, value_name = "METHOD", value_parser = ["POST", "PUT"])]
     method: Option<String>,
     /// How many events to send, each with ids of its own
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1..=1_000_000_000_u32))]
     count: u32,
     /// How many events to send a second [default: each when the one before it was answered]
     #[arg(long, value_name = "N", value_parser = rate)]

@@ -13,7 +13,7 @@ use crate::sources::tunnel::{RelayUrl, Settings};
 #[command(next_help_heading = "From the internet")]
 pub struct TunnelArgs {
     /// Take what comes to a public URL as well: the URL of a relay (`mbaas-dev relay`), wss://hooks.example.com
-    #[arg(long, value_name = "URL", env = "MBAAS_DEV_TUNNEL")]
+    #[arg(long, value_name = "URL", env = "MBAAS_DEV_TUNNEL", hide_env_values = true)]
     tunnel: Option<RelayUrl>,
     /// What the relay lets its users in with
     #[arg(long, value_name = "TOKEN", env = "MBAAS_DEV_ACCESS_TOKEN", hide_env_values = true)]

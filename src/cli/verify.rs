@@ -33,7 +33,7 @@ pub struct VerifyArgs {
     /// A header of the request; may be given several times
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(String, String)>,
-    /// The contract to check against [default: told by the headers, or else by the body]
+    /// The contract to check against: preview, v2, v1, callback or alert [default: told by the headers, or else by the body]
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
     /// When the request arrived, for the tolerance of its time stamp

@@ -155,7 +155,9 @@ impl Select {
         if query.unresolved {
             conditions.push(
                 "NOT EXISTS (SELECT 1 FROM deliveries AS replay
-                     WHERE replay.replay_of = d.id AND replay.number > d.number)"
+                     WHERE replay.replay_of = d.id AND replay.number > d.number
+                     AND (EXISTS (SELECT 1 FROM attempts AS tried WHERE tried.delivery = replay.number)
+                          OR EXISTS (SELECT 1 FROM held WHERE held.delivery = replay.number)))"
                     .to_owned(),
             );
         }

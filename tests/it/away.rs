@@ -6,10 +6,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use tokio::net::TcpSocket;
 
 use crate::assurance::{report, tier};
-use crate::handler::{Handler, answer};
+use crate::handler::{Handler, HeldPort, answer};
 use crate::world::{Background, Listening, World};
 
 /// A handler that can be killed and started again at the same place: each line of its output is a body that it got.
@@ -27,29 +26,13 @@ const RESTARTABLE: &str = "
     process.stdin.on('end', () => process.exit()).resume();
 ";
 
-/// A port that nobody else is given.
-struct Port(TcpSocket);
-
-impl Port {
-    fn take() -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self(socket)
-    }
-
-    fn target(&self) -> String {
-        self.0.local_addr().unwrap().to_string()
-    }
-
-    fn start(&self) -> Background {
-        let mut command = Command::new("node");
-        command.args(["-e", RESTARTABLE]);
-        let port = self.0.local_addr().unwrap().port().to_string();
-        let mut handler = Background::start(&mut command, &BTreeMap::from([("PORT", port)]));
-        assert_eq!(next_line(&mut handler), "READY");
-        handler
-    }
+fn start(port: &HeldPort) -> Background {
+    let mut command = Command::new("node");
+    command.args(["-e", RESTARTABLE]);
+    let port = port.number().to_string();
+    let mut handler = Background::start(&mut command, &BTreeMap::from([("PORT", port)]));
+    assert_eq!(next_line(&mut handler), "READY");
+    handler
 }
 
 fn next_line(handler: &mut Background) -> String {
@@ -71,12 +54,12 @@ fn send(listening: &Listening, number: usize) -> u16 {
 #[test]
 fn what_comes_while_the_handler_is_away_is_held_and_goes_on_in_order_even_after_a_restart() {
     let count = tier(60, 999);
-    let (world, port) = (World::new(), Port::take());
+    let (world, port) = (World::new(), HeldPort::take());
     let hold = ["--forward", &port.target(), "--hold", "--verify", "off"].map(str::to_owned);
     let hold: Vec<&str> = hold.iter().map(String::as_str).collect();
     let mut listening = world.listen(&hold);
     let mut got = Vec::new();
-    let mut handler = port.start();
+    let mut handler = start(&port);
     for number in 0..count / 3 {
         assert_eq!(send(&listening, number), 200);
         got.push(next_line(&mut handler));
@@ -95,7 +78,7 @@ fn what_comes_while_the_handler_is_away_is_held_and_goes_on_in_order_even_after_
     for number in count / 2..2 * count / 3 {
         assert_eq!(send(&listening, number), 202);
     }
-    let mut handler = port.start();
+    let mut handler = start(&port);
     for _ in count / 3..2 * count / 3 {
         got.push(next_line(&mut handler));
     }
@@ -117,10 +100,10 @@ fn what_comes_while_the_handler_is_away_is_held_and_goes_on_in_order_even_after_
 
 #[test]
 fn without_hold_going_and_coming_back_are_told_once_and_nothing_else_changes() {
-    let (world, port) = (World::new(), Port::take());
+    let (world, port) = (World::new(), HeldPort::take());
     let mut listening = world.listen(&["--forward", &port.target(), "--verify", "off"]);
     assert_eq!([send(&listening, 1), send(&listening, 2)], [502, 502]);
-    let _handler = port.start();
+    let _handler = start(&port);
     let up = listening.next("target_up");
     assert_eq!(up["target"], format!("http://{}/", port.target()));
     assert_eq!(send(&listening, 3), 200);

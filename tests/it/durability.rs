@@ -684,6 +684,11 @@ fn links_and_other_files_in_the_place_of_our_own_are_refused_and_left_alone() {
         run_to_end(world.command(&["listen", "--port", "0", "--secret", "s"]));
     assert_eq!(status.code(), Some(1));
     writeln!(said, "a linked folder\n{}", plain(&world, &String::from_utf8(stderr).unwrap())).unwrap();
+    for arguments in [&["deliveries", "list"][..], &["replay", "--last"]] {
+        let done = world.run(arguments);
+        assert_eq!(done.code(), 1, "{arguments:?}");
+        assert!(said.ends_with(&format!("{}\n", plain(&world, &done.errors()))), "{arguments:?}");
+    }
     assert_eq!(fs::read_dir(elsewhere.parent().unwrap()).unwrap().count(), 1);
     insta::assert_snapshot!(said, @r#"
     ["secret", "show"]

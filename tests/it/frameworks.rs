@@ -10,11 +10,10 @@ use std::process::{Command, Stdio};
 use mbaas_dev::model::Contract;
 use mbaas_dev::signature::SignMode;
 use serde_json::{Value, json};
-use tokio::net::TcpSocket;
 
 use crate::assurance::Random;
 use crate::canonical;
-use crate::handler::Handler;
+use crate::handler::{Handler, HeldPort};
 use crate::world::{Background, Done, World};
 
 const SECRET: &str = "your-webhook-secret-key";
@@ -434,22 +433,6 @@ impl App {
 /// A handler in each framework. They start at the same time.
 fn start_all() -> [App; 3] {
     Framework::ALL.map(|framework| framework.spawn(SECRET, 0)).map(App::ready)
-}
-
-/// A port at which nobody listens and which nobody else is given; whoever asks for it by its number gets it.
-struct HeldPort(TcpSocket);
-
-impl HeldPort {
-    fn take() -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self(socket)
-    }
-
-    fn number(&self) -> u16 {
-        self.0.local_addr().unwrap().port()
-    }
 }
 
 /// Counts what was tried, and collects what went wrong.

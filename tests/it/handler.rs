@@ -134,6 +134,27 @@ pub fn nobody() -> (String, TcpSocket) {
     (socket.local_addr().unwrap().to_string(), socket)
 }
 
+/// A port that nobody else is given, for a handler that is started there, again and again perhaps.
+pub struct HeldPort(TcpSocket);
+
+impl HeldPort {
+    pub fn take() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
+    }
+
+    pub fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
+    /// As a target.
+    pub fn target(&self) -> String {
+        format!("127.0.0.1:{}", self.number())
+    }
+}
+
 fn serve(mut stream: TcpStream, seen: &Sender<RawRequest>, script: &Mutex<Arc<Script>>) -> io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer)? {

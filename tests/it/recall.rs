@@ -477,6 +477,19 @@ fn findings_of(world: &World, name: &str) -> Vec<String> {
 }
 
 #[test]
+fn doctor_looks_at_the_ports_that_are_configured() {
+    let world = World::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    world.write("mbaas-dev.toml", format!("[listen]\nport = {port}\n"));
+    let (code, checks) = examined(&world);
+    let ports: Vec<&String> =
+        checks.iter().filter(|(name, ..)| name == "ports").map(|(_, _, found)| found).collect();
+    assert_eq!((code, ports.len()), (1, 2));
+    assert_eq!(*ports[0], format!("{port} (listen) is taken by another program"));
+}
+
+#[test]
 fn doctor_finds_nothing_in_a_new_project_and_leaves_no_trace() {
     let world = World::new();
     let (_, checks) = examined(&world);

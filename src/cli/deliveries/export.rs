@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::app::private_file::PrivateFile;
+use crate::cli::arguments::whole;
 use crate::cli::report::{Exit, Usage};
 use crate::cli::selection::{FilterArgs, find, selector};
 use crate::cli::{Output, Session};
@@ -30,7 +31,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// Only the newest N
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000_u32))]
     limit: Option<u32>,
     /// What to write
     #[arg(long, value_enum, default_value_t = Format::Ndjson, value_name = "FORMAT")]

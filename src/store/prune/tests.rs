@@ -113,6 +113,29 @@ fn the_file_gets_smaller_and_no_larger_than_it_may() {
 }
 
 #[test]
+fn no_slice_is_long_and_whoever_writes_gets_the_file_between_two() {
+    const DELIVERIES: i64 = 3000;
+    let (folder, mut pruner) = record(DELIVERIES, 10);
+    let writer = Connection::open(folder.path().join("deliveries.db")).unwrap();
+    writer.busy_timeout(Duration::ZERO).unwrap();
+    let seen = std::cell::RefCell::new(Vec::new());
+    let between = || {
+        writer.execute_batch("BEGIN IMMEDIATE; ROLLBACK").expect("the file is free");
+        let left: i64 = writer.query_row("SELECT count(*) FROM deliveries", [], |row| row.get(0)).unwrap();
+        seen.borrow_mut().push(left);
+        true
+    };
+    let pruned =
+        pruner.prune(&Limits { keep: Some(0), ..Limits::default() }, Duration::ZERO, between).unwrap();
+    assert_eq!(pruned.by_count, DELIVERIES.unsigned_abs());
+    let slices: Vec<i64> =
+        seen.borrow().windows(2).map(|pair| pair[0] - pair[1]).filter(|gone| *gone > 0).collect();
+    let violations = slices.iter().filter(|gone| **gone > 256).count();
+    println!("inputs={} violations={violations} (D8)", slices.len());
+    assert_eq!((violations, slices.iter().sum()), (0, DELIVERIES), "{slices:?}");
+}
+
+#[test]
 fn it_ends_when_it_is_told_to_and_goes_on_the_next_time() {
     let (_folder, mut pruner) = record(1000, 10);
     let slices = std::cell::Cell::new(0);

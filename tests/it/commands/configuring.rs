@@ -24,6 +24,15 @@ fn settings_are_shown_with_where_they_come_from() {
         assert_eq!(done.code(), code, "{}", done.whole());
         assert!(!done.text().contains("of the file"), "{}", done.text());
     }
+    let output =
+        world.command(&["config", "show"]).env("MBAAS_DEV_ACCESS_TOKEN", "of the relay").output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let line = shown.lines().find(|line| line.starts_with("access-token ")).unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>(),
+        ["access-token", "[masked]", "MBAAS_DEV_ACCESS_TOKEN"]
+    );
+    assert!(!shown.contains("of the relay"));
     for settings in ["[listen]\nprot = 4500\n", "[listen]\nport = \"many\"\n", "[listn]\n", "port 4500\n"] {
         world.write("mbaas-dev.toml", settings);
         let done = transcript.run(&["config", "show"]);

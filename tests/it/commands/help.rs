@@ -96,6 +96,15 @@ fn the_version_is_data_and_misuse_is_not() {
         &["replay"],
         &["completions"],
         &["secret", "show", "more"],
+        &["listen", "--version"],
+        &["deliveries", "list", "-V"],
+        &["listen", "--port", "70000"],
+        &["listen", "--parallel", "many"],
+        &["listen", "--within", "soon"],
+        &["listen", "--max-body", "huge"],
+        &["deliveries", "list", "--limit", "0"],
+        &["deliveries", "list", "--contract", "v3"],
+        &["deliveries", "list", "--origin", "mars"],
     ] {
         let output = world.run_process(arguments);
         let code = output.status.code().unwrap();
@@ -162,6 +171,7 @@ fn the_manual_renders_without_a_warning_and_describes_every_command() {
     assert_eq!((page.code(), page.errors().as_str()), (0, ""));
     let page = page.text();
     assert_eq!(page.lines().filter(|line| line.starts_with(".TH ")).count(), 1, "a page has one title");
+    assert_eq!(page.lines().filter(|line| *line == ".SH NAME").count(), 1, "and one name");
     let plain: String = page.replace("\\-", "-").replace("\\fB", "").replace("\\fR", "").replace("\\fI", "");
     for (path, _) in every_command() {
         let name = [&["mbaas-dev".to_owned()], path.as_slice()].concat();
