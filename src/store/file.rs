@@ -226,6 +226,11 @@ impl Identity {
         Self(fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino())))
     }
 
+    /// Whether there is a file, as far as can be told.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// An open file.
     #[cfg(unix)]
     pub(super) fn of_file(file: &fs::File) -> Self {

@@ -38,6 +38,9 @@ const BACKLOG: (usize, Duration) = (1000, Duration::from_millis(10));
 /// How often it looks whether other processes have written what is not in the text index yet.
 const LOOK_AROUND: Duration = Duration::from_mins(1);
 
+/// How often the same jobs are committed when the file is replaced each time.
+const TRIES: usize = 3;
+
 /// From how many pages of log on it is copied back even while more is coming: 16 MiB in a new file.
 const LONG_LOG_PAGES: i64 = 4096;
 
@@ -313,25 +316,34 @@ impl Writer {
         })
     }
 
+    /// Commits the jobs to the file that stands at its path: what went into one that was removed or replaced meanwhile
+    /// goes into its successor as well, before anybody is told that it is there.
+    fn commit(&mut self, jobs: &[(Job, Reply)]) -> Result<Vec<Result<i64, StoreError>>, StoreError> {
+        for _ in 0..TRIES {
+            let outcomes = self.commit_once(jobs)?;
+            if self.open.as_ref().is_some_and(|open| open.is_at(&self.file)) {
+                return Ok(outcomes);
+            }
+        }
+        Err(StoreError::Busy { file: self.file.clone() })
+    }
+
     /// Puts large bodies where they stay, then commits the jobs. A connection that failed is dropped, so that the next
     /// try starts afresh.
-    fn commit(&mut self, jobs: &[(Job, Reply)]) -> Result<Vec<Result<i64, StoreError>>, StoreError> {
+    fn commit_once(&mut self, jobs: &[(Job, Reply)]) -> Result<Vec<Result<i64, StoreError>>, StoreError> {
+        let mut open = self.opened()?;
         let placed = self.bodies.place(jobs.iter().map(|(job, _)| job.body()));
         if placed.iter().any(|place| matches!(place, Err(StoreError::Full { .. }))) {
             self.room.look_again();
         }
-        let open = match self.opened() {
-            Ok(open) => open,
-            Err(error) => {
-                self.bodies.take_back();
-                return Err(error);
-            }
-        };
         let outcome = transact(&mut open.connection, jobs, &placed);
         let is_sound = open.connection.is_autocommit();
         let told = |error: rusqlite::Error| StoreError::from_sqlite(&self.file, &error);
         match outcome {
-            Ok(outcomes) => Ok(outcomes.into_iter().map(|outcome| outcome.map_err(told)).collect()),
+            Ok(outcomes) => {
+                self.open = Some(open);
+                Ok(outcomes.into_iter().map(|outcome| outcome.map_err(told)).collect())
+            }
             Err(error) => {
                 let error = told(error);
                 if matches!(error, StoreError::Full { .. }) {
@@ -341,8 +353,7 @@ impl Writer {
                 if passes && is_sound {
                     // Surely nothing of it was written.
                     self.bodies.take_back();
-                } else {
-                    self.open = None;
+                    self.open = Some(open);
                 }
                 Err(error)
             }
@@ -350,18 +361,16 @@ impl Writer {
     }
 
     /// The connection, opened again when it was dropped or when its file is no longer the one at its path.
-    fn opened(&mut self) -> Result<&mut Open, StoreError> {
-        let here = Identity::of(&self.file);
-        if self.open.as_ref().is_some_and(|open| open.identity != here) {
-            // The log goes by its name: what is in it belongs to the file that went away, and not to its successor.
-            self.tidy_up();
+    fn opened(&mut self) -> Result<Open, StoreError> {
+        if self.open.as_ref().is_some_and(|open| !open.is_at(&self.file)) {
+            // The log goes by its name, and would be taken for its successor's: what is in it belongs to the file that
+            // went away. Readers may be in the way of that for a while.
+            if !self.empty_log() {
+                return Err(StoreError::Busy { file: self.file.clone() });
+            }
             self.open = None;
         }
-        let open = match self.open.take() {
-            Some(open) => open,
-            None => Open::new(&self.file)?,
-        };
-        Ok(self.open.insert(open))
+        self.open.take().map_or_else(|| Open::new(&self.file), Ok)
     }
 
     /// Copies the log back when it has so many pages that are not copied.
@@ -382,20 +391,39 @@ impl Writer {
         connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], counts).ok()
     }
 
+    /// Copies the whole log back into the file and cuts it; whether it is empty now.
+    fn empty_log(&self) -> bool {
+        let is_blocked = |open: &Open| {
+            open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+        };
+        self.open.as_ref().is_none_or(|open| is_blocked(open) == Ok(false))
+    }
+
     /// Leaves the file whole, with an empty log, when nobody else uses it.
     fn tidy_up(&self) {
         if let Some(open) = &self.open
             && open.connection.busy_timeout(Duration::ZERO).is_ok()
         {
-            self.copy_back("TRUNCATE");
+            self.empty_log();
         }
     }
 }
 
 impl Open {
     fn new(file: &Path) -> Result<Self, StoreError> {
+        let before = Identity::of(file);
         let connection = file::open_for_writing(file)?;
-        Ok(Self { connection, identity: Identity::of(file) })
+        let open = Self { connection, identity: Identity::of(file) };
+        if before.is_known() && open.identity != before {
+            // Which of them was opened cannot be told.
+            return Err(StoreError::Busy { file: file.to_path_buf() });
+        }
+        Ok(open)
+    }
+
+    /// Whether its file is the one that stands there now.
+    fn is_at(&self, file: &Path) -> bool {
+        self.identity == Identity::of(file)
     }
 }
 

@@ -196,14 +196,81 @@ async fn a_file_that_is_removed_or_replaced_while_open_is_noticed() {
     fs::rename(file(folder.path()), file(aside.path())).unwrap();
     assert_eq!(record(&store, &incoming(&clock)).await, 1);
     assert_eq!((all(folder.path()).len(), all(aside.path()).len()), (1, 21));
-    let garbage = folder.path().join("garbage");
-    fs::write(&garbage, "x".repeat(10_000)).unwrap();
-    fs::rename(garbage, file(folder.path())).unwrap();
+    replace(folder.path());
     let error = store.record(Arc::new(incoming(&clock))).await.unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
     fs::remove_file(file(folder.path())).unwrap();
     assert_eq!(record(&store, &incoming(&clock)).await, 1);
     assert_eq!(all(folder.path()).len(), 1);
+}
+
+/// Puts something that is no record in the place of the record.
+fn replace(folder: &Path) {
+    let garbage = folder.join("garbage");
+    fs::write(&garbage, "x".repeat(10_000)).unwrap();
+    fs::rename(garbage, file(folder)).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_log_of_a_file_that_went_away_is_not_taken_for_that_of_its_successor() {
+    let folder = recorded().await;
+    let aside = tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let clock = clock(2);
+    record(&store, &incoming(&clock)).await;
+    // What comes now cannot be copied back from the log while this one reads.
+    let reader = outsider(folder.path());
+    let moment = reader.unchecked_transaction().unwrap();
+    let count =
+        |reader: &Connection| reader.query_row("SELECT count(*) FROM deliveries", [], |row| row.get(0));
+    assert_eq!(count(&moment), Ok(21));
+    record(&store, &incoming(&clock)).await;
+    fs::hard_link(file(folder.path()), file(aside.path())).unwrap();
+    replace(folder.path());
+    let error = store.record(Arc::new(incoming(&clock))).await.unwrap_err();
+    assert!(matches!(error, StoreError::Busy { .. }), "{error:?}");
+    drop(moment);
+    let error = store.record(Arc::new(incoming(&clock))).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+    assert_eq!(all(aside.path()).len(), 22, "it is whole where it went");
+    fs::remove_file(file(folder.path())).unwrap();
+    assert_eq!(record(&store, &incoming(&clock)).await, 1);
+    assert_eq!(all(folder.path()).len(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_went_into_a_file_that_was_replaced_meanwhile_is_not_acknowledged_before_it_is_in_its_successor()
+{
+    let rounds = 10;
+    let mut violations = 0;
+    for _ in 0..rounds {
+        let (folder, aside) = (recorded().await, tempdir().unwrap());
+        let store = Store::open(folder.path()).unwrap();
+        let incoming = Arc::new(incoming(&clock(2)));
+        let locked = outsider(folder.path());
+        locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut recording = std::pin::pin!(store.record(Arc::clone(&incoming)));
+        tokio::select! {
+            biased;
+            _ = &mut recording => unreachable!("the file is locked"),
+            () = std::future::ready(()) => {}
+        }
+        // Once the writer has taken it, and looked which file is there, it waits for the lock.
+        while store.queue.capacity() < store.queue.max_capacity() {
+            std::thread::yield_now();
+        }
+        fs::write(aside.path().join("something"), vec![b'x'; 1_000_000]).unwrap();
+        fs::rename(file(folder.path()), file(aside.path())).unwrap();
+        locked.execute_batch("COMMIT").unwrap();
+        drop(locked);
+        let acknowledged = recording.await.is_ok();
+        let is_there = all(folder.path()).iter().any(|delivery| delivery.id == incoming.id);
+        violations += usize::from(acknowledged && !is_there);
+    }
+    println!("inputs={rounds} violations={violations} (P1)");
+    assert_eq!(violations, 0);
 }
 
 #[tokio::test]
