@@ -436,6 +436,21 @@ fn no_target_on_the_wire_leads_anywhere_but_to_the_handler() {
             }
         }
     }
+    // A tunnel is not made either, and what comes behind the head is nobody's request.
+    for target in
+        [addresses[0].as_str(), "evil.example:443", "[::1]:80", "localhost", "/", "*", "http://evil.example/"]
+    {
+        for host in ["a", target] {
+            inputs += 1;
+            let request = format!(
+                "CONNECT {target} HTTP/1.1\r\nHost: {host}\r\n\r\nPOST /x HTTP/1.1\r\nHost: a\r\n\r\n"
+            );
+            let found = statuses(&exchange(&listening.address(), request.as_bytes(), true).unwrap());
+            if !["400", "405"].contains(&found.as_str()) || !handler.drain().is_empty() {
+                violations.push(format!("CONNECT {target} to {host}: {found}"));
+            }
+        }
+    }
     // Redirects are the sender's business.
     for status in [301, 302, 303, 307, 308] {
         for location in [format!("http://{}/x", addresses[1]), format!("//{}/x", addresses[2])] {
@@ -494,13 +509,20 @@ fn frames() -> HashMap<&'static str, Vec<u8>> {
 fn the_ingress_is_no_websocket_whatever_is_written_to_it() {
     let (world, handler) = (World::new(), Handler::start());
     let listening = world.listen(&["-f", &handler.target()]);
-    let handshake = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    // As a client must write it, and as one that forgets that the offer concerns this connection only.
+    let handshakes = ["Upgrade", "keep-alive"].map(|connection| {
+        format!(
+            "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: {connection}\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+    });
     let switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
     let frames = frames();
     let mut violations = Vec::new();
     for (name, bytes) in &frames {
-        for (willing, expected) in [(false, "200"), (true, "502")] {
+        for (handshake, willing, expected) in
+            handshakes.iter().flat_map(|handshake| [(handshake, false, "200"), (handshake, true, "502")])
+        {
             // A handler that takes the offer is not spoken to any more.
             handler.become_(if willing {
                 crate::handler::raw(switch.as_slice())
@@ -510,13 +532,17 @@ fn the_ingress_is_no_websocket_whatever_is_written_to_it() {
             let all = [handshake.as_bytes(), bytes, b"\r\n\r\n"].concat();
             let found = exchange(&listening.address(), &all, true).map(|answers| statuses(&answers));
             let found = found.unwrap_or_else(|error| error.to_string());
-            let lines: Vec<String> = handler.drain().into_iter().map(|request| request.line).collect();
+            let requests = handler.drain();
+            let lines: Vec<&str> = requests.iter().map(|request| request.line.as_str()).collect();
             let rest = found.strip_prefix(expected).map(str::trim_start);
             if !rest.is_some_and(|rest| rest.is_empty() || rest == "400") || lines != ["GET /chat HTTP/1.1"] {
                 violations.push(format!("{name}: {found}, the handler sees {lines:?}"));
             }
+            if requests.iter().any(|request| request.header("upgrade").is_some()) {
+                violations.push(format!("{name}: the offer reaches the handler"));
+            }
         }
     }
-    report("S13", 2 * frames.len(), violations.len());
+    report("S13", 4 * frames.len(), violations.len());
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
