@@ -8,6 +8,7 @@ await run(async () => {
   const page = await open();
   await page.locator(`#row-${TOTAL}`).waitFor();
   const list = page.locator('.list');
+  await page.waitForFunction((height) => document.querySelector('.list').scrollHeight >= height, TOTAL * 34);
   for (const number of [1, Math.floor(TOTAL / 2), Math.floor(TOTAL / 3), TOTAL - 5, 7]) {
     await list.evaluate((box, top) => (box.scrollTop = top), (TOTAL - number) * 34);
     await page.locator(`#row-${number} .name`).waitFor();

@@ -10,6 +10,10 @@ await run(async () => {
   await page.locator('.row.bad .status', { hasText: '422' }).waitFor();
   await page.locator('.row.bad').click();
   await page.locator('.badge.bad', { hasText: '422' }).waitFor();
+  // Why, without looking for it.
+  await page.locator('.delivery > header .fault', { hasText: 'data.mp4 has to be the URL of the recording' }).waitFor();
+  await page.locator('.findings', { hasText: 'data.mp4: expected a text, found null' }).waitFor();
+  assert.doesNotMatch(await page.locator('.findings').innerText(), /null \(expected/);
   await page.getByRole('tab', { name: /Attempts/ }).click();
   await page.locator('.attempt', { hasText: 'data.mp4 has to be the URL of the recording' }).waitFor();
   await picture('inspector-failed');

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Inspected, token, url};
+use super::{Client, Inspected, token, url};
+use crate::handler::Handler;
 use crate::world::World;
 
 /// Runs the steps of that name against an inspector; what they printed.
@@ -95,6 +96,55 @@ fn the_page_is_small() {
         assert_eq!(inspected.client.get_with(&path, &tag).status, 304, "{path}");
     }
     assert!(sum < 60_000, "{sum} bytes are transferred");
+}
+
+/// Runs what a delivery is copied as for pytest; the rest of it is the runner's.
+const RUN: &str = "import runpy, sys
+tests = [run for name, run in runpy.run_path(sys.argv[1]).items() if name.startswith('test_')]
+assert len(tests) == 1
+tests[0]()";
+
+#[test]
+fn what_is_copied_as_a_test_sends_the_very_bytes_and_signs_them() {
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let (world, handler) = (World::new(), Handler::start());
+    let listening = world.listen(&["--forward", &handler.target(), "--secret", SECRET, "--verify", "strict"]);
+    let client = Client::new(&url(&listening), &token(world.folder(), &url(&listening)));
+    let inspected = Inspected { world, handler, listening, client };
+    let odd = r##"text="\"#\\ \u202e \u0007 \ufeff 👩🏽‍💻 ñ""##;
+    for arguments in [
+        &["meeting.completed@unicode", "--set", &odd.replacen("text", "data.odd", 1)][..],
+        &["bot.completed", "--contract", "v2"],
+        &["bot.status_change", "--contract", "v1"],
+        &["bot.failed", "--contract", "callback"],
+    ] {
+        // By the clock of the machine, as those that are run below.
+        let done = inspected.world.run_process(&[&["trigger"], arguments].concat());
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    }
+    let folder = inspected.world.folder().to_owned();
+    let ran = |command: &mut Command| {
+        let done = command.current_dir(&folder).output().unwrap();
+        assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    steps("ready", &inspected, &[("FOLDER", &folder.to_string_lossy())]);
+    for number in 1..=4 {
+        let body = std::fs::read(folder.join(format!("{number}.body"))).unwrap();
+        let mut python = Command::new("python3");
+        python.args(["-c", RUN, &format!("{number}.py")]);
+        // It is refused unless it is signed as its contract has it.
+        ran(python.env("HANDLER", inspected.listening.url()).env("MBAAS_DEV_SECRET", SECRET));
+        let sent = inspected.client.object(&format!("/api/deliveries/{}", number + 4));
+        assert_eq!(sent["body"].as_str().unwrap().as_bytes(), body, "{number}");
+        // The crates that it takes are not here; what it sends is.
+        let rust = std::fs::read_to_string(folder.join(format!("{number}.rs"))).unwrap();
+        let constant = rust.lines().find(|line| line.starts_with("const BODY")).expect("its body");
+        let program = format!("{constant}\nfn main() {{ print!(\"{{BODY}}\"); }}");
+        std::fs::write(folder.join("body.rs"), program).unwrap();
+        ran(Command::new("rustc").args(["--edition", "2024", "-o", "printed", "body.rs"]));
+        assert_eq!(ran(&mut Command::new(folder.join("printed"))), body, "{number}");
+    }
 }
 
 fn import(world: &World, total: usize) {

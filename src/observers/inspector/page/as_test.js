@@ -6,18 +6,24 @@ import { isMade } from "./format.js";
 /** What stands in the record where a credential stood. */
 const MASKED = "[masked]";
 
-/** A text as a literal of JavaScript or Python: JSON's escapes are those of both. */
-const literal = (text) => JSON.stringify(text).replace(/[\u007f-\uffff]/g, (character) =>
-  `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+const hex = (character, digits) => character.codePointAt(0).toString(16).padStart(digits, "0");
 
-/** A text as a raw literal of Rust, with as many # as it takes. */
+/** A text as a literal of JavaScript: JSON's escapes are its own. */
+const literal = (text) => JSON.stringify(text).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+/** A text as a literal of Python, which wants whole characters where JavaScript wants halves. */
+const pythonText = (text) => JSON.stringify(text).replace(/[\u007f-\u{10ffff}]/gu, (character) =>
+  (character.codePointAt(0) > 0xffff ? `\\U${hex(character, 8)}` : `\\u${hex(character, 4)}`));
+
+/** A text as a literal of Rust: raw, with as many # as it takes, unless there is something in it that has no place in a source. */
 function rust(text) {
+  const hidden = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/u;
+  if (hidden.test(text)) {
+    return `"${text.replace(/[\\"]/g, "\\$&").replaceAll("\n", "\\n").replace(new RegExp(hidden, "gu"), (character) => `\\u{${hex(character, 1)}}`)}"`;
+  }
   let fence = "#";
   while (text.includes(`"${fence}`)) fence += "#";
-  // A raw literal takes no carriage return, and text that hides what is around it has no place in a source.
-  return /[\r\u0000-\u0008\u200b-\u200f\u2028-\u202e\u2060-\u206f]/.test(text)
-    ? `&String::from_utf8(vec![${[...new TextEncoder().encode(text)].join(", ")}]).unwrap()`
-    : `r${fence}"${text}"${fence}`;
+  return `r${fence}"${text}"${fence}`;
 }
 
 const nameOf = (shown) => (shown.event_type ?? "delivery").replace(/[^a-z0-9]+/gi, "_").toLowerCase();
@@ -31,12 +37,12 @@ function headersOf(shown) {
 
 /** The test for pytest. */
 export function pytest(shown) {
-  const headers = headersOf(shown).map(([name, value]) => `    ${literal(name)}: ${literal(value)},`).join("\n");
+  const headers = headersOf(shown).map(([name, value]) => `    ${pythonText(name)}: ${pythonText(value)},`).join("\n");
   return `import base64, hashlib, hmac, os, time, urllib.request
 
-HANDLER = os.environ.get("HANDLER", ${literal(shown.attempts.at(-1)?.target ?? "http://localhost:3000/")})
+HANDLER = os.environ.get("HANDLER", ${pythonText(shown.attempts.at(-1)?.target ?? "http://localhost:3000/")})
 SECRET = os.environ["MBAAS_DEV_SECRET"]
-BODY = ${literal(shown.body ?? "")}.encode()
+BODY = ${pythonText(shown.body ?? "")}.encode()
 HEADERS = {
 ${headers}
 }
@@ -47,7 +53,7 @@ ${python(shown.contract)}
 
 
 def test_${nameOf(shown)}():
-    request = urllib.request.Request(HANDLER, data=BODY, headers=HEADERS | signed(), method=${literal(shown.method)})
+    request = urllib.request.Request(HANDLER, data=BODY, headers=HEADERS | signed(), method=${pythonText(shown.method)})
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert 200 <= answer.status < 300
 `;
@@ -101,7 +107,7 @@ function javascript(contract) {
 
 /** The test for Rust; it needs \`ureq\`, and \`hmac\`, \`sha2\`, \`hex\` or \`base64\` to sign. */
 export function rustTest(shown) {
-  const headers = headersOf(shown).map(([name, value]) => `        .header(${literal(name)}, ${rust(value)})`).join("\n");
+  const headers = headersOf(shown).map(([name, value]) => `        .header(${rust(name)}, ${rust(value)})`).join("\n");
   return `// [dev-dependencies] ureq = "3"${SIGNED.has(shown.contract) ? `, hmac = "0.12", sha2 = "0.10", ${shown.contract === "v2" ? `base64 = "0.22"` : `hex = "0.4"`}` : ""}
 ${shown.contract === "v2" ? "use base64::{Engine as _, engine::general_purpose::STANDARD};\n" : ""}${SIGNED.has(shown.contract) ? "use hmac::{Hmac, Mac};\nuse sha2::Sha256;\n" : ""}
 const BODY: &str = ${rust(shown.body ?? "")};

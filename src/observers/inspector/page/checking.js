@@ -10,7 +10,9 @@ const TYPING = 300;
 
 /** A difference to what is documented, in a line. */
 export function sayFinding({ path, problem, expected, found }) {
-  const sides = [expected && `expected ${expected}`, found && `found ${found}`].filter(Boolean).join(", ");
+  // Some problems name both sides themselves.
+  const isSaid = problem.includes("expected");
+  const sides = isSaid ? "" : [expected && `expected ${expected}`, found && `found ${found}`].filter(Boolean).join(", ");
   return plain(cut(`${path || "the whole body"}: ${problem}${sides ? ` (${sides})` : ""}`, 400));
 }
 

@@ -57,7 +57,7 @@ export class Deliveries {
     this.filters = { ...filters };
     const turn = ++this.opening;
     try {
-      const first = await get("/api/deliveries", { ...this.filters, limit: PAGE, total: true });
+      const first = await get("/api/deliveries", { ...this.filters, limit: PAGE });
       if (turn !== this.opening) return;
       this.reset();
       this.fault = null;
@@ -68,6 +68,17 @@ export class Deliveries {
       if (turn !== this.opening) return;
       this.fault = fault;
     }
+    this.changed();
+    if (!this.isCounted) await this.count(turn);
+  }
+
+  /** Counts them: of a million that takes longer than reading the newest. */
+  async count(turn) {
+    const question = { ...this.filters, before: this.anchor + 1, limit: 1, total: true };
+    const answer = await get("/api/deliveries", question).catch(() => null);
+    if (turn !== this.opening || answer === null || answer.total === null) return;
+    this.settled = answer.total;
+    this.isCounted = true;
     this.changed();
   }
 
@@ -122,11 +133,12 @@ export class Deliveries {
       return;
     }
     const turn = this.opening;
+    // Behind a page that is here it goes on, whereas passing over half a million takes a while.
+    const above = this.pages.get(page - 1);
+    const place = above?.length === PAGE ? { before: above.at(-1).number } : { before: this.anchor + 1, offset: page * PAGE };
     this.pages.set(page, []);
     try {
-      const answer = await get("/api/deliveries", {
-        ...this.filters, before: this.anchor + 1, offset: page * PAGE, limit: PAGE,
-      });
+      const answer = await get("/api/deliveries", { ...this.filters, ...place, limit: PAGE });
       if (turn !== this.opening) return;
       this.settle(page, { ...answer, total: this.isCounted ? this.settled : null });
     } catch (fault) {

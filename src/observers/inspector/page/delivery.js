@@ -12,6 +12,9 @@ const TABS = [["body", "Body"], ["headers", "Headers"], ["signature", "Signature
 /** How much of a name or a path stands above everything; the headers have it whole. */
 const LONG = 120;
 
+/** How much of a refusal stands there; the attempt has it whole. */
+const SAID_MOST = 300;
+
 /** The id of the bot that a body is about, wherever its contract puts it. */
 export function botOf(shown) {
   try {
@@ -69,6 +72,7 @@ export function DeliveryView({ number, change, tab, pins, marked, act }) {
         ${bot && html`<button class="link" onClick=${() => act.timeline(bot)}>timeline of this bot</button>
           <button class="link" onClick=${() => act.only(bot)}>only this bot</button>`}
       </p>
+      <${Refusal} attempt=${last} />
       ${shown.hint && html`<p class="hint"><strong>What to do:</strong> ${plain(shown.hint)}</p>`}
       <div class="actions" role="toolbar" aria-label="What to do with it">
         <button class="main" onClick=${() => act.replay(shown)}>Replay <kbd>r</kbd></button>
@@ -90,6 +94,14 @@ export function DeliveryView({ number, change, tab, pins, marked, act }) {
       <${panel} shown=${shown} />
     </div>
   </section>`;
+}
+
+/** What the handler said when it did not acknowledge, or why it said nothing: the first thing that one wants to know. */
+function Refusal({ attempt }) {
+  if (!attempt || outcomeOf(attempt).kind !== "bad") return null;
+  const said = attempt.error ? (attempt.detail ?? attempt.error) : (attempt.body ?? "").trim();
+  if (!said) return null;
+  return html`<p class="fault"><strong>${attempt.error ? "No answer:" : `The handler answered ${attempt.status}:`}</strong> ${plain(cut(said, SAID_MOST))}</p>`;
 }
 
 /** The arrow keys lead from tab to tab. */

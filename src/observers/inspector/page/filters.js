@@ -20,8 +20,8 @@ export function Filters({ filters, change, say }) {
   const isAny = Object.values(filters).some(Boolean);
   const set = (name, value) => change({ ...filters, [name]: value || undefined });
   return html`<form class="filters" role="search" aria-label="Deliveries" onSubmit=${(event) => event.preventDefault()}>
-    <${Typed} id="search" label="Search" placeholder="Search in bodies, headers, answers" value=${filters.search} change=${(value) => set("search", value)} />
-    <${Typed} id="event" label="Event" placeholder="Event, like bot.* or *.failed" value=${filters.event} change=${(value) => set("event", value)} />
+    <${Typed} id="search" label="Search" placeholder="Search any text" value=${filters.search} change=${(value) => set("search", value)} />
+    <${Typed} id="event" label="Event" placeholder="Event: bot.*, *.failed" value=${filters.event} change=${(value) => set("event", value)} />
     <${Typed} id="bot" label="Bot" placeholder="Bot id" value=${filters.bot} change=${(value) => set("bot", value)} />
     ${CHOICES.map(([name, label, values]) => html`<label key=${name} class=${filters[name] ? "set" : ""}><span class="hidden">${label}</span>
       <select value=${filters[name] ?? ""} onChange=${(event) => set(name, event.target.value)}>

@@ -3,16 +3,20 @@
 const clock = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23",
 });
+const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "2-digit", day: "2-digit" });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
 /** The time of day, with the date in front when it is another day. */
-export function time(moment, now = new Date()) {
+export function time(moment, now = new Date(), form = clock) {
   const date = new Date(moment);
   if (Number.isNaN(date.getTime())) return String(moment);
-  const time = clock.format(date);
+  const time = form.format(date);
   return date.toDateString() === now.toDateString() ? time : `${day.format(date)} ${time}`;
 }
+
+/** The same to the minute, for axes. */
+export const minutes = (moment) => time(moment, new Date(), minute);
 
 /** Date and time in words. */
 export const fullTime = (moment) => whole.format(new Date(moment));

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { get } from "./api.js";
-import { count, duration, plain, time } from "./format.js";
+import { count, duration, minutes, plain, time } from "./format.js";
 
 const SPANS = [["15m", "15 minutes"], ["1h", "hour"], ["24h", "day"], ["168h", "week"]];
 const KINDS = [["acknowledged", "good", "acknowledged"], ["rejected", "bad", "refused by the handler"], ["unanswered", "odd", "without an answer"],
@@ -44,7 +44,7 @@ function Buckets({ buckets }) {
       <defs><pattern id="stripes" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
         <rect width="6" height="6" class="fill-bad" /><line x1="0" y1="0" x2="0" y2="6" class="stripe" /></pattern>
         <pattern id="dots" width="6" height="6" patternUnits="userSpaceOnUse"><rect width="6" height="6" class="fill-odd" /><circle cx="3" cy="3" r="1.3" class="dot-in" /></pattern></defs>
-      <line x1="0" y1=${height} x2=${width} y2=${height} class="axis" /><text x="0" y="12" class="label">${highest}</text>
+      <line x1="0" y1=${height} x2=${width} y2=${height} class="axis" /><text x="6" y="16" class="label">${highest}</text>
       ${buckets.map((bucket, at) => {
         let bottom = height;
         return html`<g><title>${time(bucket.at)}: ${KINDS.map(([name, , word]) => `${bucket[name]} ${word}`).join(", ")}</title>
@@ -55,8 +55,8 @@ function Buckets({ buckets }) {
             return high > 0 && html`<rect x=${at * step + 1} y=${bottom} width=${Math.max(1, step - 2)} height=${high} class=${`part-${kind}`} />`;
           })}</g>`;
       })}
-      <text x="0" y=${height + 18} class="label">${time(buckets[0].at)}</text>
-      <text x=${width} y=${height + 18} class="label" text-anchor="end">${time(buckets.at(-1).at)}</text>
+      <text x="6" y=${height + 17} class="label">${minutes(buckets[0].at)}</text>
+      <text x=${width - 6} y=${height + 17} class="label" text-anchor="end">${minutes(buckets.at(-1).at)}</text>
     </svg>
     <p class="legend">${KINDS.map(([name, kind, word]) => html`<span key=${name}><i class=${`swatch ${kind}`} aria-hidden="true"></i> ${word}</span>`)}</p>`;
 }
