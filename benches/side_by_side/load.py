@@ -13,6 +13,7 @@ wrk.method = "POST"
 wrk.body = file:read("*a")
 file:close()
 %s
+%s
 function done(summary, latency, requests)
     local errors = summary.errors
     io.stdout:write(string.format('RESULT {"requests":%%d,"microseconds":%%d,"p50":%%d,"p99":%%d,"errors":%%d}\\n',
@@ -46,11 +47,12 @@ def run(contestant, body, connections, seconds, folder):
     return figures
 
 
-def wrk(port, body, connections, seconds, folder):
+def wrk(port, body, connections, seconds, folder, pause=0):
+    """`pause` is how long each connection rests before a request, in milliseconds."""
     headers = peers.request_headers(body.read_bytes())
     fields = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
     script = folder / "post.lua"
-    script.write_text(WRK_SCRIPT % (json.dumps(str(body)), fields))
+    script.write_text(WRK_SCRIPT % (json.dumps(str(body)), fields, f"function delay() return {pause} end" if pause else ""))
     # wrk knows whole seconds only; it is ended by SIGINT, upon which it sums up.
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", "600", "--timeout", "30",
                "--script", script, f"http://127.0.0.1:{port}/webhooks/meetingbaas"]

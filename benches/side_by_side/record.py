@@ -107,7 +107,7 @@ def measure(binaries, handler, folder, chosen, say):
         for name, binary in binaries.items():
             full = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
             say(f"record: {name}: importing {chosen.rows} deliveries")
-            projects[name] = full, _fill(binary, full, chosen.rows, handler)
+            projects[name] = full, fill(binary, full, chosen.rows, handler)
         body = peers.event(300, folder / "300B.json")
         rates = {name: {"empty": [], "full": []} for name in binaries}
         for _ in range(chosen.rounds):
@@ -132,7 +132,7 @@ def measure(binaries, handler, folder, chosen, say):
             yield {"name": name} | figures
 
 
-def _fill(binary, project, rows, handler):
+def fill(binary, project, rows, handler):
     """Imports so many deliveries and waits until nothing is left to be done about them."""
     begin = time.perf_counter()
     with open(project / "import.log", "wb") as log, subprocess.Popen(

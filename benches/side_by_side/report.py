@@ -188,3 +188,55 @@ def markdown(figures):
 
 def plain(figures):
     return "\n\n".join(_sections(figures, _plain_table, lambda title: f"== {title}"))
+
+
+def inspector(figures, is_markdown):
+    """The figures of the inspector and the bars that they are held to."""
+    table = _markdown_table if is_markdown else _plain_table
+    title = (lambda text: f"### {text}") if is_markdown else (lambda text: f"== {text}")
+    return "\n\n".join(_inspector(figures, table, title))
+
+
+LIVE_HEADINGS = ["load", "looked at by", "per second", "of that with nobody", "p50 ms", "p99 ms", "CPU µs each", "errors"]
+
+
+def _inspector(figures, table, title):
+    yield _of_machine(figures)
+    held = []
+    if asked := figures.get("api"):
+        yield title(f"Answers over {figures['rows']:,} deliveries")
+        names = {"list": "list", "search": "search", "else": ""}
+        yield table(["", "", "p50 ms", "longest ms", "kB"],
+                    [[one["what"], names[one["kind"]], _precise(one["p50_ms"]), _precise(one["max_ms"]),
+                      f"{one['bytes'] / 1000:.1f}"] for one in asked])
+        for kind, limit in ("list", 20), ("search", 150):
+            slowest = max(one["p50_ms"] for one in asked if one["kind"] == kind)
+            held.append(_bar("inspector", f"{kind}, slowest question, p50, ms", slowest, "<", limit))
+    if opened := figures.get("paint"):
+        middle = {key: statistics.median(one[key] for one in opened) for key in opened[0]}
+        yield title("Opening the page")
+        yield table(["", "median"], [["first paint", f"{middle['painted_ms']:.0f} ms"],
+                                     ["rows are there", f"{middle['filled_ms']:.0f} ms"],
+                                     ["transferred", f"{middle['transferred'] / 1000:.1f} kB"]])
+        held.append(_bar("inspector", "first paint, ms", middle["painted_ms"], "<", 200))
+        held.append(_bar("inspector", "transferred, kB", middle["transferred"] / 1000, "<", 120))
+    if loads := figures.get("live"):
+        yield title("Live")
+        rows = []
+        for name in dict.fromkeys(one["load"] for one in loads):
+            of = {kind: [one for one in loads if one["load"] == name and one["kind"] == kind]
+                  for kind in ("nobody", "watcher", "page")}
+            for kind, ones in of.items():
+                ratio = statistics.median(one["rate"] / base["rate"] for one, base in zip(ones, of["nobody"], strict=True))
+                middle = {key: statistics.median(one[key] for one in ones) for key in ("rate", "p50_ms", "p99_ms", "cpu_us")}
+                rows.append([name, kind, f"{middle['rate']:,.0f}", _precise(ratio), _precise(middle["p50_ms"]),
+                             _precise(middle["p99_ms"]), _precise(middle["cpu_us"]), str(sum(one["errors"] for one in ones))])
+                if kind == "page" and "1,000" in name:
+                    held.append(_bar("inspector", f"{name}, page open: rate, of that without", ratio, ">=", 0.9))
+            page = {key: statistics.median(one[key] for one in of["page"])
+                    for key in ("behind_ms", "frames_per_s", "longest_frame_ms")}
+            rows.append([name, "", f"page: {page['frames_per_s']:.0f} frames/s, longest {page['longest_frame_ms']:.0f} ms, "
+                         f"{page['behind_ms']:.0f} ms behind at the end", "", "", "", "", ""])
+        yield table(LIVE_HEADINGS, rows)
+    yield title("Bars")
+    yield table(["", "bar", "measured", "demanded", "met"], held)

@@ -1,0 +1,46 @@
+// The real page, for benches: says when something was seen; then, for each number on standard input, how long it took until
+// the newest row was that of this delivery, and how the page moved since it was opened.
+
+import { createInterface } from 'node:readline';
+import { browser, open } from '../../tests/browser/browser.mjs';
+
+const say = (object) => console.log(JSON.stringify(object));
+
+let transferred = 0;
+const page = await open({
+  prepare: async (page) => {
+    const session = await page.context().newCDPSession(page);
+    session.on('Network.loadingFinished', ({ encodedDataLength }) => (transferred += encodedDataLength));
+    await session.send('Network.enable');
+    await page.addInitScript(() => {
+      globalThis.frames_ = { count: 0, longest: 0, before: performance.now() };
+      const frame = (now) => {
+        const own = globalThis.frames_;
+        own.count += 1;
+        own.longest = Math.max(own.longest, now - own.before);
+        own.before = now;
+        if (!own.filled && document.querySelector('.row .name, .nothing')) own.filled = now;
+        requestAnimationFrame(frame);
+      };
+      requestAnimationFrame(frame);
+    });
+  },
+});
+await page.waitForSelector('.row .name, .nothing');
+await page.waitForLoadState('networkidle');
+const painted = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime);
+const filled = await page.evaluate(() => globalThis.frames_.filled);
+await page.evaluate(() => Object.assign(globalThis.frames_, { count: 0, longest: 0, since: performance.now() }));
+say({ painted_ms: painted, filled_ms: filled, transferred });
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const begin = Date.now();
+  await page.waitForSelector(`#row-${Number(line)}`, { timeout: 60_000 });
+  const caught = Date.now() - begin;
+  const moved = await page.evaluate(() => {
+    const { count, longest, since } = globalThis.frames_;
+    return { frames_per_s: (count / (performance.now() - since)) * 1000, longest_frame_ms: longest };
+  });
+  say({ behind_ms: caught, ...moved });
+}
+await browser.close();
