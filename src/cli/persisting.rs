@@ -122,6 +122,11 @@ impl SenderArgs {
         self.speed.unwrap_or(usual)
     }
 
+    /// Whether the same run again has to be the same to the byte.
+    pub fn is_repeatable(&self) -> bool {
+        self.seed.is_some() && self.at.is_some()
+    }
+
     /// The time of the sender. Whoever lets chance decide is told how to have it decide the same again.
     pub fn pace(&self, is_random: bool, usual: Speed, session: &Session) -> Pace {
         let seed = self.seed.or_else(|| {

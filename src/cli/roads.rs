@@ -9,7 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Session;
 use super::arguments::{SecretArgs, TimeLimit};
+use super::listen::new_token;
 use super::report::{Exit, Usage, exit_of};
+use crate::app::artifacts::ArtifactServer;
 use crate::app::secret::ChosenSecret;
 use crate::bus::Bus;
 use crate::fixture::Artifacts;
@@ -174,6 +176,23 @@ pub fn check_connection(concerned: bool, open: &OpenRoad) -> Result<(), Usage> {
 pub fn artifacts(session: &Session) -> anyhow::Result<Artifacts> {
     let running = session.state.running()?;
     Ok(running.map(|(running, _, token)| running.artifacts(&token)).unwrap_or_default())
+}
+
+/// The same; without a listen from a server of our own, which runs until `stop` is cancelled. A run that has to be the same
+/// again has none: the port would differ.
+pub async fn serve_artifacts(
+    session: &Session,
+    is_repeatable: bool,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> anyhow::Result<Artifacts> {
+    if is_repeatable || session.state.running()?.is_some() {
+        return artifacts(session);
+    }
+    let server = ArtifactServer::bind(new_token(&session.clock), session.clock.clone()).await?;
+    let artifacts = server.artifacts(None);
+    tasks.spawn(server.run(stop.clone(), tasks.clone()));
+    Ok(artifacts)
 }
 
 /// What `--insecure` means.

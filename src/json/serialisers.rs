@@ -26,8 +26,10 @@ pub enum Serialiser {
     PythonSorted,
     /// `JSON.stringify(x, null, 2)`
     PrettyTwo,
+    /// `json.dumps(x, indent=2)` of Python
+    PythonTwo,
     /// `json.dumps(x, indent=4)` of Python
-    PrettyFour,
+    PythonFour,
     /// `json.Marshal` of Go, of a struct
     Go,
     /// `json.Marshal` of Go, of a map
@@ -82,15 +84,16 @@ const GO: Style = Style { numbers: Numbers::JavaScript, escapes: Escapes::Html, 
 
 impl Serialiser {
     /// Every serialiser, the likelier ones first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::JavaScript,
         Self::Compact,
         Self::Python,
         Self::PrettyTwo,
+        Self::PythonTwo,
         Self::PythonUnicode,
         Self::PythonCompact,
         Self::Go,
-        Self::PrettyFour,
+        Self::PythonFour,
         Self::GoSorted,
         Self::PythonSorted,
         Self::Php,
@@ -110,7 +113,8 @@ impl Serialiser {
             }
             Self::PythonSorted => "as Python's json.dumps does with sort_keys",
             Self::PrettyTwo => "pretty-printed with two spaces, as JSON.stringify(x, null, 2) does",
-            Self::PrettyFour => "pretty-printed with four spaces, as Python's json.dumps(x, indent=4) does",
+            Self::PythonTwo => "pretty-printed with two spaces, as Python's json.dumps(x, indent=2) does",
+            Self::PythonFour => "pretty-printed with four spaces, as Python's json.dumps(x, indent=4) does",
             Self::Go => "as Go's json.Marshal does, with `<`, `>` and `&` escaped",
             Self::GoSorted => {
                 "as Go's json.Marshal does with a map, keys sorted and `<`, `>` and `&` escaped"
@@ -127,7 +131,8 @@ impl Serialiser {
             Self::PythonUnicode => Style { escapes: Escapes::Few, ..PYTHON },
             Self::PythonCompact => Style { comma: ",", colon: ":", ..PYTHON },
             Self::PythonSorted => Style { is_sorted: true, ..PYTHON },
-            Self::PrettyFour => Style { comma: ",", indent: Some(4), ..PYTHON },
+            Self::PythonTwo => Style { comma: ",", indent: Some(2), ..PYTHON },
+            Self::PythonFour => Style { comma: ",", indent: Some(4), ..PYTHON },
             Self::Go => GO,
             Self::GoSorted => Style { is_sorted: true, ..GO },
             Self::Php => Style { escapes: Escapes::Slash, ..COMPACT },
@@ -383,8 +388,10 @@ mod tests {
         }
         let small = Written::read(br#"{"a":[1,{"b":"/"}],"c":[]}"#).unwrap();
         let four = "{\n    \"a\": [\n        1,\n        {\n            \"b\": \"/\"\n        }\n    ],\n    \"c\": []\n}";
-        assert_eq!(small.written_by(Serialiser::PrettyFour), four);
+        assert_eq!(small.written_by(Serialiser::PythonFour), four);
         assert_eq!(small.written_by(Serialiser::PrettyTwo), four.replace("    ", "  "));
+        let two = Written::read("{\"a\":\"é\"}".as_bytes()).unwrap().written_by(Serialiser::PythonTwo);
+        assert_eq!(two, "{\n  \"a\": \"\\u00e9\"\n}");
         assert_eq!(small.written_by(Serialiser::Php), r#"{"a":[1,{"b":"\/"}],"c":[]}"#);
     }
 

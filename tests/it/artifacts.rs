@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::frameworks::{pipe, tools};
-use crate::handler::Handler;
+use crate::handler::{Handler, RawRequest, answer};
 use crate::world::World;
 
 const WHSEC: &str = "v2=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -340,4 +340,26 @@ fn fixtures_that_fire_when_they_are_saved_lead_there_too() {
     );
     let body: Value = serde_json::from_slice(&handler.next().body).unwrap();
     assert_eq!(get(&urls_of(&body)["output.mp4"]).status, 200, "{body}");
+}
+
+#[test]
+fn a_scenario_without_a_listen_serves_its_files_while_it_is_played() {
+    let fetching = |request: &RawRequest, stream: &mut TcpStream| {
+        let found = urls_of(&serde_json::from_slice(&request.body).unwrap());
+        let is_served = found.values().all(|url| get(url).status == 200);
+        answer(if is_served { 200 } else { 500 }, &[], b"{}")(request, stream)
+    };
+    let (world, handler) = (World::new(), Handler::scripted(Box::new(fetching)));
+    let to = handler.target();
+    let arguments = ["scenario", "run", "happy-path", "--contract", "v2", "--speed", "max", "--to", &to];
+    let done = world.run(&[&arguments[..], &["--secret", WHSEC]].concat());
+    assert_eq!(done.code(), 0, "{}", done.whole());
+    let bodies: Vec<Value> =
+        handler.drain().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect();
+    let last = urls_of(bodies.last().unwrap());
+    assert!(last.len() >= 5, "{bodies:?}");
+    for url in last.values() {
+        let address = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
+        assert!(TcpStream::connect(address).is_err(), "the server ends with the scenario");
+    }
 }

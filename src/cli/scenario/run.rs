@@ -2,6 +2,8 @@
 
 use clap::Args;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::super::Session;
 use super::super::arguments::PatchArgs;
@@ -9,6 +11,7 @@ use super::super::persisting::{SenderArgs, object, told};
 use super::super::report::{Exit, Usage, exit_of};
 use super::super::roads::{self, RoadArgs};
 use super::{WhichArgs, events};
+use crate::app::listen::GRACE;
 use crate::contract::retry::ladder;
 use crate::fixture::Catalogue;
 use crate::model::{FORMAT_VERSION, span};
@@ -57,11 +60,12 @@ pub fn run(arguments: &RunArgs, mut session: Session) -> anyhow::Result<Exit> {
 
 async fn play(arguments: &RunArgs, scenario: &Scenario, session: &Session) -> anyhow::Result<Exit> {
     let patches = arguments.patches.patches()?;
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let player = Player {
         scenario,
         patches: &patches,
         names: Catalogue::embedded().wire_names(),
-        artifacts: roads::artifacts(session)?,
+        artifacts: roads::serve_artifacts(session, arguments.sender.is_repeatable(), &stop, &tasks).await?,
         environment: session.environment,
     };
     if let Some(patch) = player.rehearse(&session.clock)?.first() {
@@ -96,6 +100,10 @@ async fn play(arguments: &RunArgs, scenario: &Scenario, session: &Session) -> an
         _ = tokio::signal::ctrl_c() => Ok(Some(Exit::Interrupted)),
     };
     open.close().await;
+    stop.cancel();
+    tasks.close();
+    // What a handler still fetches may end; who holds on to a connection is not waited for.
+    drop(tokio::time::timeout(GRACE, tasks.wait()).await);
     let interrupted = ended?;
     sums.show(scenario, arguments.json, session)?;
     Ok(interrupted.unwrap_or(sums.exit))

@@ -187,7 +187,7 @@ impl Cause {
             Self::Prefix(prefix) => format!("`{prefix}` stands before the value and is not part of it"),
             Self::NoVersion => "the signature has no `v1,` before it".to_owned(),
             Self::OtherVersion => "there are only `v1a` signatures, which are made with a private key".to_owned(),
-            Self::Encoding { found, expected } => format!("the signature is in {found}, and {expected} is expected"),
+            Self::Encoding { found, expected } => format!("the signature is written in {found}, and receivers expect {expected}"),
             Self::UpperCase => "the signature is in upper case, and receivers compare it with a lower-case one".to_owned(),
             Self::NoSignature { header, expected } => format!("`{header}` holds no signature, which is {expected}"),
             Self::Stale { seconds } => format!("the signature fits, but its time stamp is {}", off(*seconds, "old")),

@@ -379,7 +379,7 @@ fn several_things_at_a_time_are_named_for_whoever_waits() {
     let value = format!("sha256={}", hex::encode(mac(WHSEC.as_bytes(), body)));
     let case = Case::new(Contract::V2, WHSEC, body).with_value(|_| value.clone());
     let explanation = case.explain(Effort::Thorough).unwrap();
-    insta::assert_snapshot!(explanation, @"several things are wrong: the signature has no `v1,` before it (put it there); `sha256=` stands before the value and is not part of it (leave it out); the signature is in hexadecimal digits, and base64 is expected (write the 32 bytes of the HMAC in base64); the secret was taken as text, `whsec_` included (decode what follows `whsec_` from base64: those bytes are the key); the signature is over the body alone, and v2 signs `id.timestamp.body` (put id and time stamp before the body, each with a full stop behind it)");
+    insta::assert_snapshot!(explanation, @"several things are wrong: the signature has no `v1,` before it (put it there); `sha256=` stands before the value and is not part of it (leave it out); the signature is written in hexadecimal digits, and receivers expect base64 (write the 32 bytes of the HMAC in base64); the secret was taken as text, `whsec_` included (decode what follows `whsec_` from base64: those bytes are the key); the signature is over the body alone, and v2 signs `id.timestamp.body` (put id and time stamp before the body, each with a full stop behind it)");
     assert_eq!(case.explain(Effort::Brief).unwrap().causes, [Cause::Unknown]);
 }
 
