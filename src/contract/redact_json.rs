@@ -46,6 +46,8 @@ pub(super) fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
     // Where the value of a secret's key has to begin, and where that of a key that names a pair.
     let (mut secret_at, mut name_at) = (None, None);
     let mut is_secret_pair = false;
+    // In JSON, a string has no line ends: where one has, quotes may stand for something else.
+    let mut is_likely = true;
     loop {
         let start = memchr::memchr(b'"', &json[at..]).map_or(json.len(), |ahead| at + ahead);
         let between = &json[at..start];
@@ -62,6 +64,7 @@ pub(super) fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
         let end = literal_end(json, start);
         let next = past_space(json, end);
         let literal = &json[start..end];
+        is_likely &= !literal.iter().any(|byte| b"\r\n".contains(byte));
         let is_key = json.get(next) == Some(&b':');
         let redacted = match redact_literal(literal, layer) {
             _ if secret_at == Some(start) && literal.len() > 2 => Cow::Borrowed(MASKED),
@@ -78,11 +81,20 @@ pub(super) fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
         name_at = value_at.filter(|_| NAME_KEYS.contains(&literal));
         at = end;
     }
-    if copied == 0 {
-        return Cow::Borrowed(json);
+    let redacted = if copied == 0 {
+        Cow::Borrowed(json)
+    } else {
+        out.extend_from_slice(&json[copied..]);
+        Cow::Owned(out)
+    };
+    if is_likely {
+        return redacted;
     }
-    out.extend_from_slice(&json[copied..]);
-    Cow::Owned(out)
+    let as_text = match redact_text::redact_layer(&redacted, layer) {
+        Cow::Owned(changed) => Some(changed),
+        Cow::Borrowed(_) => None,
+    };
+    as_text.map_or(redacted, Cow::Owned)
 }
 
 /// The end of the string that begins at `start`: behind its second quote, or where the text is cut off.
@@ -106,7 +118,9 @@ fn past_space(json: &[u8], from: usize) -> usize {
 fn redact_literal(literal: &[u8], layer: usize) -> Cow<'_, [u8]> {
     let Ok(text) = serde_json::from_slice::<String>(literal) else {
         // Cut off, or with half a character: escapes could hide something, and then all of it goes.
-        let hides = literal.windows(2).any(|pair| pair == b"\\u" || pair == b"\\/");
+        let is_text = std::str::from_utf8(literal).is_ok();
+        let hides =
+            literal.windows(2).any(|pair| pair == b"\\u" || pair == b"\\/" || !is_text && pair[0] == b'\\');
         return if hides { Cow::Borrowed(MASKED) } else { redact_text::redact_layer(literal, layer) };
     };
     let redacted = if layer < MOST_LAYERS {
@@ -156,9 +170,17 @@ mod tests {
             ),
             (r#"{"data":"eyJwYXNzd29yZCI6Imh1bnRlcjIifQ=="}"#, r#"{"data":"REDACTED"}"#),
             ("{token=abc", "{token=REDACTED"),
+            ("{\"\r\npassword:\"x\"", "{\"\r\npassword:REDACTED"),
         ] {
             assert_eq!(redacted(json), without);
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_nothing_beside_them() {
+        let json = [br#"{"j":"{\"secret\":\"abc\"} "#.as_slice(), &[0xff], br#""}"#].concat();
+        let redacted = String::from_utf8_lossy(&redact_layer(&json, 0)).into_owned();
+        assert!(redacted.contains("[masked]") && !redacted.contains("abc"), "{redacted}");
     }
 
     #[test]
