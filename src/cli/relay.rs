@@ -1,6 +1,7 @@
 //! `mbaas-dev relay`
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -15,7 +16,7 @@ use super::output::Output;
 use super::report::{Exit, Usage};
 use crate::app::shutdown::{Reason, Signals};
 use crate::model::{FORMAT_VERSION, Secret};
-use crate::relay::{Mode, News, PublicUrl, Relay, Settings, WhenOffline};
+use crate::relay::{AccessFrom, Mode, News, PublicUrl, Relay, Settings, WhenOffline};
 
 /// Run a relay on a public host: a public URL for every `listen --tunnel`
 ///
@@ -43,6 +44,9 @@ pub struct RelayArgs {
         value_delimiter = ','
     )]
     access_token: Vec<Secret>,
+    /// A file of access tokens with names and limits of their own; it is read again when it changes
+    #[arg(long, value_name = "FILE", conflicts_with = "access_token", env = "MBAAS_DEV_ACCESS_TOKENS")]
+    access_tokens: Option<PathBuf>,
     /// When senders get their answer
     #[arg(long, value_enum, value_name = "MODE", default_value_t = ModeArg::Sync)]
     mode: ModeArg,
@@ -58,9 +62,16 @@ pub struct RelayArgs {
     /// How much the bodies that wait in one channel may have together
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
     max_waiting_size: u64,
-    /// How many channels there may be: each `listen` with a state folder of its own has one
+    /// How many channels there may be of one access token: each `listen` with a state folder of its own has one
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = whole(1..=1_000_000_000_u64))]
     max_channels: u64,
+    /// How many tunnels may be open at a time
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = whole(1..=1_000_000_u32))]
+    max_tunnels: u32,
+    /// How many requests a second may come in one channel, on average, and four times as many at once; further ones are
+    /// answered 503; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole(0..=1_000_000_u32))]
+    max_rate: u32,
     /// How long a request is kept that nobody takes
     #[arg(long, value_name = "AGE", default_value = "72h", value_parser = age)]
     keep: Duration,
@@ -89,7 +100,10 @@ pub fn run(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
     if arguments.access_token.iter().any(|token| token.expose().is_empty()) {
         return Err(Usage::new("an access token is empty", "`openssl rand -hex 32` makes one").into());
     }
-    if arguments.access_token.is_empty() && !arguments.listen.ip().is_loopback() {
+    if arguments.access_token.is_empty()
+        && arguments.access_tokens.is_none()
+        && !arguments.listen.ip().is_loopback()
+    {
         let message = "anybody who reaches this relay could have a public URL of it";
         let hint = "give an access token with --access-token or MBAAS_DEV_ACCESS_TOKEN (`openssl rand -hex 32` \
                     makes one)";
@@ -112,8 +126,9 @@ async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> 
         );
     };
     let key = session.state.relay_key(&session.clock)?;
-    let settings = settings(arguments);
-    let (public, is_open) = (settings.public_url.to_string(), settings.access.is_empty());
+    let settings = settings(arguments, &session.folder);
+    let public = settings.public_url.to_string();
+    let is_open = matches!(&settings.access, AccessFrom::Tokens(tokens) if tokens.is_empty());
     let relay = Relay::bind(settings, session.state.path(), &key, session.clock.clone()).await?;
     let listening = format!("http://{}", relay.address());
     if json {
@@ -147,11 +162,14 @@ async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> 
     Ok(exit)
 }
 
-fn settings(arguments: RelayArgs) -> Settings {
+fn settings(arguments: RelayArgs, folder: &Path) -> Settings {
     Settings {
         address: arguments.listen,
         public_url: arguments.public_url,
-        access: arguments.access_token,
+        access: match arguments.access_tokens {
+            Some(file) => AccessFrom::File(folder.join(file)),
+            None => AccessFrom::Tokens(arguments.access_token),
+        },
         mode: match arguments.mode {
             ModeArg::Sync => Mode::Sync,
             ModeArg::Store => Mode::Store,
@@ -163,6 +181,8 @@ fn settings(arguments: RelayArgs) -> Settings {
         max_body: arguments.max_body,
         most_waiting: (arguments.max_waiting, arguments.max_waiting_size),
         most_channels: arguments.max_channels,
+        most_tunnels: usize::try_from(arguments.max_tunnels).unwrap_or(usize::MAX),
+        most_per_second: (arguments.max_rate > 0).then_some(arguments.max_rate),
         keep: arguments.keep,
     }
 }
@@ -217,6 +237,10 @@ fn line(news: &News) -> String {
         News::Trouble(error) => {
             json!({ "type": "error", "code": "store", "message": error.to_string(), "hint": error.hint() })
         }
+        News::Tokens(count) => json!({ "type": "access_tokens", "count": count }),
+        News::BadTokens(why) => {
+            json!({ "type": "error", "code": "access_tokens", "message": bad_tokens(why), "hint": KEPT_TOKENS })
+        }
     };
     let mut line = json!({ "v": FORMAT_VERSION });
     if let (Some(line), serde_json::Value::Object(object)) = (line.as_object_mut(), object) {
@@ -232,7 +256,15 @@ fn sentence(news: &News) -> String {
         News::Closed(channel, why) => format!("{} has none any more: {why}", short(channel)),
         News::Refused => "a tunnel was refused: it had no right token".to_owned(),
         News::Trouble(error) => format!("error: {error}\n  hint: {}", error.hint()),
+        News::Tokens(count) => format!("the access tokens changed; there are {count}"),
+        News::BadTokens(why) => format!("error: {}\n  hint: {KEPT_TOKENS}", bad_tokens(why)),
     }
+}
+
+const KEPT_TOKENS: &str = "the tokens that were in it last hold on until it is mended";
+
+fn bad_tokens(why: &str) -> String {
+    format!("the file of access tokens cannot be used: {why}")
 }
 
 /// Enough of a channel to tell it from others: whoever knows all of it can send to it.

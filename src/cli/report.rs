@@ -127,8 +127,15 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
     if let Some(ListenError::Bind { address, source }) = cause.downcast_ref::<ListenError>() {
         return Some((Exit::Failed, hint_to_bind(address.port(), source.kind())));
     }
-    if let Some(RelayError::Bind { address, source }) = cause.downcast_ref::<RelayError>() {
-        return Some((Exit::Failed, hint_to_bind(address.port(), source.kind())));
+    match cause.downcast_ref::<RelayError>() {
+        Some(RelayError::Bind { address, source }) => {
+            return Some((Exit::Failed, hint_to_bind(address.port(), source.kind())));
+        }
+        Some(RelayError::Tokens { .. }) => {
+            let hint = "each is a table of its own: `[[token]]`, `name = \"…\"`, and `token = \"…\"` or its `sha256`";
+            return Some((Exit::Usage, hint.to_owned()));
+        }
+        Some(RelayError::Store(_)) | None => {}
     }
     if let Some(unusable) = cause.downcast_ref::<Unusable>() {
         return Some((Exit::Relay, unusable.hint.to_owned()));

@@ -31,6 +31,13 @@ pub fn answer(status: StatusCode, body: &Value) -> Response<Body> {
     response
 }
 
+/// A text of some type.
+pub fn text(kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
 /// Why something is not done.
 pub fn report(status: StatusCode, error: &str, message: &str) -> Response<Body> {
     answer(status, &json!({ "error": error, "message": message }))

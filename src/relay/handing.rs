@@ -101,6 +101,7 @@ impl Parcel {
         if !is_done || !self.relay.store.ack(self.claim.channel, self.claim.epoch, &self.stored) {
             return None;
         }
+        self.relay.metrics.delivered.inc();
         self.relay.store.answer(message.id, harmless(response.map(BodyExt::boxed)));
         Some(message.bytes())
     }

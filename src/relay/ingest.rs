@@ -8,6 +8,7 @@ use http::{Method, Response, StatusCode, Uri};
 use tokio::time::timeout;
 
 use super::answers::{kept, report, try_again};
+use super::metrics::Told;
 use super::{Mode, News, Parts, WhenOffline};
 use crate::model::{ChannelId, Request};
 use crate::serve::{Arrived, Body, NoBody, ReadBody, discard};
@@ -16,6 +17,9 @@ use crate::tunnel;
 
 /// How long a sender waits for the handler's answer: those of Meeting BaaS give up after 30 seconds.
 const ANSWER_TIME: Duration = Duration::from_secs(25);
+
+/// How long a request waits until it may be written to disk.
+const TURN: Duration = Duration::from_secs(2);
 
 /// The channel that a request is for, and its path there.
 pub fn address(uri: &Uri) -> Option<(ChannelId, String)> {
@@ -27,28 +31,31 @@ pub fn address(uri: &Uri) -> Option<(ChannelId, String)> {
 
 /// Takes one request for a channel; the answer is for its sender.
 pub async fn take(relay: &Parts, channel: ChannelId, path: String, arrived: Arrived) -> Response<Body> {
+    let (told, response) = decide(relay, channel, path, arrived).await;
+    relay.metrics.told(told);
+    response
+}
+
+/// An answer, and what it tells its sender.
+type Decision = (Told, Response<Body>);
+
+async fn decide(relay: &Parts, channel: ChannelId, path: String, arrived: Arrived) -> Decision {
     let Arrived { request, mut headers } = arrived;
     let (parts, mut body) = request.into_parts();
     if !matches!(parts.method, Method::POST | Method::PUT) {
         let mut response =
             report(StatusCode::METHOD_NOT_ALLOWED, "method", "a webhook is sent with POST or PUT");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, PUT"));
-        return response;
+        return (Told::Method, response);
     }
-    let Found::Open { owned, waiting, .. } = relay.store.find(channel).await else {
-        return report(StatusCode::NOT_FOUND, "unknown", "there is nothing here");
+    let owned = match look_at(relay, channel).await {
+        Ok(owned) => owned,
+        Err(refusal) => return *refusal,
     };
-    let settings = &relay.settings;
-    if !owned && settings.when_offline == WhenOffline::Reject {
-        return try_again(30, "offline", "nobody takes what comes for this channel at the moment");
-    }
-    let (messages, bytes) = settings.most_waiting;
-    if waiting.messages >= messages || waiting.bytes >= bytes {
-        return try_again(30, "full", "as much waits in this channel as may wait");
-    }
     let body = match relay.bodies.read(&mut body).await {
         Ok(ReadBody { is_complete: false, .. }) => {
-            return report(StatusCode::BAD_REQUEST, "body", "the body ended before it was complete");
+            let message = "the body ended before it was complete";
+            return (Told::Body, report(StatusCode::BAD_REQUEST, "body", message));
         }
         Ok(body) => body,
         Err(refusal) => {
@@ -71,36 +78,71 @@ pub async fn take(relay: &Parts, channel: ChannelId, path: String, arrived: Arri
     let id = MessageId::new(&relay.clock);
     let message = Arc::new(Message { id, arrived_at: relay.clock.now(), request });
     // Before it is put: its answer may come at once.
-    let call = (settings.mode == Mode::Sync && owned).then(|| relay.store.call(id));
-    if let Err(error) = relay.store.put(channel, message).await {
+    let call = (relay.settings.mode == Mode::Sync && owned).then(|| relay.store.call(id));
+    let Ok(Ok(turn)) = timeout(TURN, relay.writes.acquire()).await else {
+        return (Told::Crowded, try_again(5, "crowded", "too many requests are written at the moment"));
+    };
+    let put = relay.store.put(channel, message).await;
+    drop(turn);
+    if let Err(error) = put {
         relay.tell(News::Trouble(error));
-        return try_again(5, "store", "it cannot be kept at the moment");
+        return (Told::Store, try_again(5, "store", "it cannot be kept at the moment"));
     }
     let Some(Call { answer, hang_up: _until_the_end }) = call else {
-        return kept(if owned {
-            "it is handed over now"
-        } else {
-            "it is handed over as soon as somebody takes it"
-        });
+        let when =
+            if owned { "it is handed over now" } else { "it is handed over as soon as somebody takes it" };
+        return (Told::Kept, kept(when));
     };
     let answer = tokio::select! {
         answer = timeout(ANSWER_TIME, answer) => answer,
-        () = relay.stop.cancelled() => return kept("the relay stops; it is handed over later"),
+        () = relay.stop.cancelled() => return (Told::Kept, kept("the relay stops; it is handed over later")),
     };
     match answer {
-        Ok(Ok(answer)) => answer,
-        _ => kept("the handler has not answered yet"),
+        Ok(Ok(answer)) => (Told::Answered, answer),
+        _ => (Told::Kept, kept("the handler has not answered yet")),
     }
 }
 
-fn refused(refusal: NoBody, limit: usize) -> Response<Body> {
+/// Whether a channel takes a request now, before any of its body is read, and whether somebody owns it.
+async fn look_at(relay: &Parts, channel: ChannelId) -> Result<bool, Box<Decision>> {
+    let no = |told, response| Err(Box::new((told, response)));
+    let settings = &relay.settings;
+    let Found::Open { owned, tenant, waiting } = relay.store.find(channel).await else {
+        return no(Told::Unknown, report(StatusCode::NOT_FOUND, "unknown", "there is nothing here"));
+    };
+    let of_tenant = relay.access.borrow().of_name(&tenant).and_then(|admission| admission.most_per_second);
+    let rates = [
+        settings.most_per_second.map(|most| relay.of_channels.take(channel, most)),
+        of_tenant.map(|most| relay.of_tenants.take(tenant, most)),
+    ];
+    if let Some(Err(pause)) = rates.into_iter().flatten().find(Result::is_err) {
+        let seconds = u16::try_from(pause.as_secs()).unwrap_or(u16::MAX).saturating_add(1);
+        return no(Told::TooFast, try_again(seconds, "rate", "requests come faster than they may"));
+    }
+    if !owned && settings.when_offline == WhenOffline::Reject {
+        let message = "nobody takes what comes for this channel at the moment";
+        return no(Told::Offline, try_again(30, "offline", message));
+    }
+    let (messages, bytes) = settings.most_waiting;
+    if waiting.messages >= messages || waiting.bytes >= bytes {
+        return no(Told::Full, try_again(30, "full", "as much waits in this channel as may wait"));
+    }
+    Ok(owned)
+}
+
+fn refused(refusal: NoBody, limit: usize) -> Decision {
     match refusal {
         NoBody::TooLarge => {
             let message = format!("a body has at most {limit} bytes here");
-            report(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message)
+            (Told::TooLarge, report(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message))
         }
-        NoBody::TooSlow => report(StatusCode::REQUEST_TIMEOUT, "body", "the body came too slowly"),
-        NoBody::Crowded => try_again(5, "crowded", "there is no room for so many large bodies at a time"),
+        NoBody::TooSlow => {
+            (Told::Body, report(StatusCode::REQUEST_TIMEOUT, "body", "the body came too slowly"))
+        }
+        NoBody::Crowded => {
+            let message = "there is no room for so many large bodies at a time";
+            (Told::Crowded, try_again(5, "crowded", message))
+        }
     }
 }
 

@@ -3,15 +3,19 @@
 //! A sender is told nothing but what is true: the handler's answer, or that its request is kept (202), or that it is to
 //! try again (503). Whatever it was told 2xx for is on disk until the owner of the channel has recorded it.
 
+mod access;
 mod answers;
 mod handing;
 mod ingest;
+mod metrics;
 mod owner;
+mod places;
+mod rate;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,18 +23,25 @@ use std::time::Duration;
 use http::Response;
 use http::{StatusCode, Uri};
 use serde_json::json;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::access::{Access, Admission};
+use self::metrics::Metrics;
+use self::places::Places;
+use self::rate::Rates;
 use crate::model::{ChannelId, Clock, Secret};
 use crate::serve::{Arrived, Body, BodyReader, Listener};
 use crate::store::StoreError;
 use crate::store::relay::{Key, RelayStore, SqliteRelay};
 use crate::tunnel;
 
-/// How many tunnels are open at a time; further ones are told to come back later.
-const MOST_TUNNELS: usize = 4096;
+/// How many requests are written to disk at a time; further ones wait for a moment.
+const MOST_WRITES: usize = 1024;
+
+/// How often the file of access tokens is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How often messages that are too old are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_mins(10);
@@ -66,8 +77,8 @@ pub struct Settings {
     pub address: SocketAddr,
     /// What senders reach it by.
     pub public_url: PublicUrl,
-    /// Whoever has one of these may open tunnels; without any, everybody may.
-    pub access: Vec<Secret>,
+    /// Who may open tunnels.
+    pub access: AccessFrom,
     /// When senders get their answers.
     pub mode: Mode,
     /// What becomes of requests while nobody takes them.
@@ -76,10 +87,23 @@ pub struct Settings {
     pub max_body: usize,
     /// How many messages may wait in a channel, and how many bytes their bodies may have.
     pub most_waiting: (u64, u64),
-    /// How many channels there may be.
+    /// How many channels there may be, of one access token.
     pub most_channels: u64,
+    /// How many tunnels may be open at a time; further ones are told to come back later.
+    pub most_tunnels: usize,
+    /// How many requests may come a second in one channel, on average; `None` for any number.
+    pub most_per_second: Option<u32>,
     /// How long a message is kept that nobody takes.
     pub keep: Duration,
+}
+
+/// Where the access tokens are.
+#[derive(Clone, Debug)]
+pub enum AccessFrom {
+    /// These; without any, everybody may open tunnels.
+    Tokens(Vec<Secret>),
+    /// In a file, which is read again when it changes.
+    File(PathBuf),
 }
 
 /// What senders reach a relay by: `https://hooks.example.com`, also with a path.
@@ -102,6 +126,10 @@ pub enum News {
     Refused,
     /// We could not do our part.
     Trouble(StoreError),
+    /// There are other access tokens, so many.
+    Tokens(usize),
+    /// The file of access tokens cannot be used any more; the ones that were in it hold on.
+    BadTokens(String),
 }
 
 /// A relay that is bound and has its store open.
@@ -124,13 +152,26 @@ pub enum RelayError {
     /// The store is not to be had.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The access tokens cannot be read.
+    #[error("the access tokens in `{}` cannot be used: {why}", .file.display())]
+    Tokens {
+        /// Where they should be.
+        file: PathBuf,
+        /// Why not.
+        why: String,
+    },
 }
 
 struct Parts {
     settings: Settings,
     store: Arc<dyn RelayStore>,
     bodies: BodyReader,
-    places: Arc<Semaphore>,
+    access: watch::Sender<Arc<Access>>,
+    places: Arc<Places>,
+    writes: Semaphore,
+    of_channels: Rates<ChannelId>,
+    of_tenants: Rates<Arc<str>>,
+    metrics: Metrics,
     news: broadcast::Sender<News>,
     clock: Clock,
     tasks: TaskTracker,
@@ -149,11 +190,23 @@ impl Relay {
         let listener =
             Listener::bind(address).await.map_err(|source| RelayError::Bind { address, source })?;
         let store = Arc::new(SqliteRelay::open(folder, Key::new(key, clock.clone()), clock.clone())?);
+        let access = match &settings.access {
+            AccessFrom::Tokens(tokens) => Access::of(tokens),
+            AccessFrom::File(file) => {
+                let failed = |why| RelayError::Tokens { file: file.clone(), why };
+                read_tokens(file).await.map_err(failed)?
+            }
+        };
         let parts = Parts {
             bodies: BodyReader::new(settings.max_body),
+            access: watch::Sender::new(Arc::new(access)),
+            places: Places::new(settings.most_tunnels),
+            writes: Semaphore::new(MOST_WRITES),
+            of_channels: Rates::default(),
+            of_tenants: Rates::default(),
+            metrics: Metrics::default(),
             settings,
             store,
-            places: Arc::new(Semaphore::new(MOST_TUNNELS)),
             news: broadcast::channel(NEWS).0,
             clock,
             tasks: TaskTracker::new(),
@@ -176,6 +229,9 @@ impl Relay {
     pub async fn run(self, stop: CancellationToken) {
         let Self { listener, parts } = self;
         parts.tasks.spawn(Arc::clone(&parts).expire());
+        if let AccessFrom::File(file) = &parts.settings.access {
+            parts.tasks.spawn(Arc::clone(&parts).watch_tokens(file.clone()));
+        }
         let serving = Arc::clone(&parts);
         let service = move |arrived| Arc::clone(&serving).receive(arrived);
         let until = stop.clone();
@@ -197,6 +253,7 @@ impl Parts {
         match uri.path() {
             tunnel::PATH => owner::open(&self, arrived).await,
             "/healthz" => self.health(),
+            "/metrics" => answers::text(Metrics::TYPE, self.metrics.text(&self.store.health())),
             _ => match ingest::address(uri) {
                 Some((channel, path)) => ingest::take(&self, channel, path, arrived).await,
                 None => answers::report(StatusCode::NOT_FOUND, "unknown", "there is nothing here"),
@@ -226,10 +283,11 @@ impl Parts {
     async fn expire(self: Arc<Self>) {
         loop {
             let before = self.clock.now().checked_sub(self.settings.keep);
-            if let Ok(before) = before
-                && let Err(error) = self.store.expire(before).await
-            {
-                self.tell(News::Trouble(error));
+            if let Ok(before) = before {
+                match self.store.expire(before).await {
+                    Ok(gone) => drop(self.metrics.expired.inc_by(gone)),
+                    Err(error) => self.tell(News::Trouble(error)),
+                }
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -238,10 +296,45 @@ impl Parts {
         }
     }
 
+    /// Takes other access tokens when there are others in the file. While it cannot be used, the last ones hold.
+    async fn watch_tokens(self: Arc<Self>, file: PathBuf) {
+        let mut last = Ok(Arc::clone(&self.access.borrow()));
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            let now = read_tokens(&file).await.map(Arc::new);
+            if now == last {
+                continue;
+            }
+            match &now {
+                Ok(access) => {
+                    self.access.send_replace(Arc::clone(access));
+                    self.tell(News::Tokens(access.count()));
+                }
+                Err(why) => self.tell(News::BadTokens(why.clone())),
+            }
+            last = now;
+        }
+    }
+
+    /// Whom an access token lets in.
+    fn admit(&self, given: Option<&str>) -> Option<Admission> {
+        self.access.borrow().admit(given).cloned()
+    }
+
     /// Tells whoever listens; nobody may.
     fn tell(&self, news: News) {
         drop(self.news.send(news));
     }
+}
+
+async fn read_tokens(file: &Path) -> Result<Access, String> {
+    let file = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
+    let text = read.map_err(io::Error::other).flatten().map_err(|error| error.to_string())?;
+    Access::parse(&text).map_err(|error| error.to_string())
 }
 
 impl PublicUrl {

@@ -8,11 +8,13 @@ use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::upgrade::OnUpgrade;
 use sha2::{Digest, Sha256};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::access::Admission;
 use super::answers::{report, try_again};
 use super::handing::hand_over_all;
+use super::metrics::Refused;
+use super::places::Place;
 use super::{News, Parts};
 use crate::serve::{Arrived, Body, ask_through, upgraded};
 use crate::store::relay::{Claim, Claimant, NoClaim, TokenHash};
@@ -22,11 +24,9 @@ use crate::websocket::{self, code};
 /// How long it may take until a WebSocket is one, and until it is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whose channels are counted together. There is one kind of access so far.
-const TENANT: &str = "all";
-
 /// Somebody who has proved that they may open a tunnel, and which channel is theirs.
 struct Admitted {
+    admission: Admission,
     token: TokenHash,
     has: i64,
 }
@@ -39,31 +39,41 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
     }
     let admitted = match admit(relay, request.headers()) {
         Ok(admitted) => admitted,
-        Err(refusal) => {
+        Err((why, refusal)) => {
+            relay.metrics.refused(why);
             relay.tell(News::Refused);
             return *refusal;
         }
     };
     let mut answer = match websocket::answer(&request) {
         Ok(answer) => answer.map(|()| Empty::new().map_err(|never| match never {}).boxed()),
-        Err(why) => return report(StatusCode::BAD_REQUEST, "websocket", why),
+        Err(why) => {
+            relay.metrics.refused(Refused::Request);
+            return report(StatusCode::BAD_REQUEST, "websocket", why);
+        }
     };
-    let Ok(place) = Arc::clone(&relay.places).try_acquire_owned() else {
+    let Admission { name, most_channels, most_tunnels, .. } = &admitted.admission;
+    let Some(place) = relay.places.take(name, admitted.token, *most_tunnels) else {
+        relay.metrics.refused(Refused::Crowded);
         return try_again(30, "crowded", "there are as many tunnels as there may be");
     };
     let claimant = Claimant {
         token: admitted.token,
-        tenant: TENANT.into(),
-        most_channels: Some(relay.settings.most_channels),
+        tenant: Arc::clone(name),
+        most_channels: Some(most_channels.unwrap_or(relay.settings.most_channels)),
         has: admitted.has,
     };
     let claim = match relay.store.claim(claimant).await {
         Ok(claim) => claim,
         Err(NoClaim::Store(error)) => {
+            relay.metrics.refused(Refused::Store);
             relay.tell(News::Trouble(error));
             return try_again(5, "store", "channels cannot be kept at the moment");
         }
-        Err(error) => return report(StatusCode::FORBIDDEN, "channel", &error.to_string()),
+        Err(error) => {
+            relay.metrics.refused(Refused::Channel);
+            return report(StatusCode::FORBIDDEN, "channel", &error.to_string());
+        }
     };
     let mut say = |name: HeaderName, text: String| {
         if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
@@ -74,47 +84,45 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
     say(PUBLIC_URL, relay.settings.public_url.of(&claim.channel));
     say(WAITING, claim.waiting.to_string());
     let upgrade = hyper::upgrade::on(&mut request);
-    relay.tasks.spawn(own(Arc::clone(relay), upgrade, claim, place));
+    relay.tasks.spawn(own(Arc::clone(relay), upgrade, claim, admitted.admission, place));
     answer
 }
 
 /// Who it is: from these two fields, and from nowhere else.
-fn admit(relay: &Parts, headers: &HeaderMap) -> Result<Admitted, Box<Response<Body>>> {
+fn admit(relay: &Parts, headers: &HeaderMap) -> Result<Admitted, (Refused, Box<Response<Body>>)> {
     let one = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok())
     };
-    let access = &relay.settings.access;
     let given = one(AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer "));
-    // All are compared, so that the time says nothing about which.
-    let known = access.iter().filter(|token| token.is(given.unwrap_or_default().as_bytes())).count();
-    if !access.is_empty() && (given.is_none() || known == 0) {
+    let Some(admission) = relay.admit(given) else {
         let message = match given {
             None => "it has no access token",
             Some(_) => "this is not its access token",
         };
         let mut response = report(StatusCode::UNAUTHORIZED, "access", message);
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return Err(Box::new(response));
-    }
+        return Err((Refused::Access, Box::new(response)));
+    };
     let mut bits = [0; 32];
     let token = one(LISTEN_TOKEN).filter(|text| hex::decode_to_slice(text, &mut bits).is_ok());
     let Some(token) = token else {
         let message = "a listen token is 64 hexadecimal digits";
-        return Err(Box::new(report(StatusCode::BAD_REQUEST, "token", message)));
+        return Err((Refused::Request, Box::new(report(StatusCode::BAD_REQUEST, "token", message))));
     };
     let has = one(HAS).and_then(|text| text.parse().ok()).unwrap_or_default();
-    Ok(Admitted { token: TokenHash(Sha256::digest(token).into()), has })
+    Ok(Admitted { admission, token: TokenHash(Sha256::digest(token).into()), has })
 }
 
 /// Owns a channel as long as the tunnel holds.
-async fn own(relay: Arc<Parts>, upgrade: OnUpgrade, claim: Claim, place: OwnedSemaphorePermit) {
+async fn own(relay: Arc<Parts>, upgrade: OnUpgrade, claim: Claim, admission: Admission, place: Place) {
     let (channel, epoch) = (claim.channel, claim.epoch);
     let why = match timeout(PATIENCE, upgraded(upgrade)).await {
         Ok(Ok(upgraded)) => {
+            relay.metrics.opened.inc();
             relay.tell(News::Opened(channel, claim.waiting));
             let stream = websocket::accept(upgraded.io, upgraded.read).await;
-            talk(&relay, stream, claim).await
+            talk(&relay, stream, claim, &admission).await
         }
         _ => "it was never opened",
     };
@@ -128,6 +136,7 @@ async fn talk(
     relay: &Arc<Parts>,
     stream: websocket::ByteStream<tokio::net::TcpStream>,
     claim: Claim,
+    admission: &Admission,
 ) -> &'static str {
     let ending = stream.ending();
     let begun_at = relay.clock.now();
@@ -137,6 +146,7 @@ async fn talk(
     };
     tokio::pin!(connection);
     let mut displaced = claim.displaced.clone();
+    let mut access = relay.access.subscribe();
     let (why, code, reason) = tokio::select! {
         ended = connection.as_mut() => return match ended {
             Err(error) if error.is_timeout() => "it gave no sign of life",
@@ -144,6 +154,10 @@ async fn talk(
         },
         never = hand_over_all(relay, &client, &claim, begun_at) => match never {},
         _ = displaced.changed() => ("a newer one has the channel", code::DISPLACED, "a newer one has the channel"),
+        // An error means that nothing changes any more, which does not come before the end.
+        _ = access.wait_for(|access| !admission.still_holds(access)) => {
+            ("its access token is not good any more", code::NOT_LET_IN, "its access token is not good any more")
+        }
         () = relay.stop.cancelled() => ("the relay stops", code::AWAY, "the relay stops"),
     };
     ending.close(code, reason);

@@ -13,6 +13,8 @@ pub const SUBPROTOCOL: &str = "mbaas-dev.tunnel.v1";
 pub mod code {
     /// Whoever closes is going away: it stops.
     pub const AWAY: u16 = 1001;
+    /// What lets the other side in is not good any more.
+    pub const NOT_LET_IN: u16 = 4401;
     /// A newer connection owns the channel.
     pub const DISPLACED: u16 = 4409;
 }

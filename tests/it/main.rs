@@ -33,6 +33,7 @@
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
 //! | `tunnel` | a relay and a `listen` behind it: round trips, absences, owners, credentials |
+//! | `relay_limits` | access tokens, rates, metrics, and many claimants of one channel |
 //! | `tunnel_faults` | what breaks between a sender and the handler: kills, sleeps, cuts, silence, counted |
 //! | `wire` | senders that write what HTTP does not allow, or what can be read in two ways |
 //! | `scripts` | expectations, routes, endpoints, settings from files |
@@ -62,6 +63,7 @@ mod misbehaving;
 mod overload;
 mod power;
 mod recall;
+mod relay_limits;
 mod relaying;
 mod retold;
 mod retries;

@@ -32,9 +32,17 @@ impl Relay {
     }
 
     pub fn at(address: &str, world: &World, arguments: &[&str]) -> Self {
+        Self::run(address, world, &[&["--access-token", TOKEN, "--max-rate", "0"], arguments].concat())
+    }
+
+    /// A relay whose access tokens are among the arguments.
+    pub fn with(world: &World, arguments: &[&str]) -> Self {
+        Self::run("127.0.0.1:0", world, arguments)
+    }
+
+    fn run(address: &str, world: &World, arguments: &[&str]) -> Self {
         let given = ["relay", "--json", "--listen", address, "--public-url", "https://hooks.example"];
-        let token = ["--access-token", TOKEN];
-        let mut command = world.command(&[&given[..], &token, arguments].concat());
+        let mut command = world.command(&[&given[..], arguments].concat());
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let ready = object(&mut stdout);

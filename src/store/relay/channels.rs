@@ -113,8 +113,22 @@ impl Channels {
     pub fn find(&self, id: ChannelId) -> Found {
         match self.by_id.get(&id) {
             None => Found::Nothing,
-            Some(channel) => Found::Open { owned: channel.owner.is_some(), waiting: channel.waiting },
+            Some(channel) => Found::Open {
+                owned: channel.owner.is_some(),
+                tenant: Arc::clone(&channel.tenant),
+                waiting: channel.waiting,
+            },
         }
+    }
+
+    /// A channel belongs to another tenant from now on.
+    pub fn belongs_to(&mut self, id: ChannelId, tenant: &Arc<str>) {
+        let Some(channel) = self.by_id.get_mut(&id) else { return };
+        let former = std::mem::replace(&mut channel.tenant, Arc::clone(tenant));
+        if let Some(count) = self.by_tenant.get_mut(&former) {
+            *count -= 1;
+        }
+        *self.by_tenant.entry(Arc::clone(tenant)).or_default() += 1;
     }
 
     /// Gives a channel its new owner.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use super::channels::{Channel, Channels};
-use super::{Claim, Claimant, NoClaim, TokenHash};
+use super::{Claim, Claimant, NAMELESS, NoClaim, TokenHash};
 use crate::model::{ChannelId, Clock};
 
 /// How far numbers leap ahead for one claimant at the most: nobody brings them to their end.
@@ -40,7 +40,7 @@ impl Granted {
         let known = match self.of_token.get(&claimant.token) {
             Some(grant) => Some(*grant),
             None => match channels.of_token(claimant.token) {
-                Some((_, channel)) if channel.tenant != claimant.tenant => {
+                Some((_, channel)) if channel.tenant != claimant.tenant && &*channel.tenant != NAMELESS => {
                     return Ok(Err(NoClaim::NotTheirs));
                 }
                 Some((id, Channel { number, epoch, .. })) => {
@@ -52,8 +52,9 @@ impl Granted {
         let now = clock.now().as_microsecond();
         let grant = if let Some(before) = known {
             let epoch = before.epoch + 1;
-            let text = "UPDATE channels SET epoch = ?2, claimed_at = ?3 WHERE number = ?1";
-            connection.prepare_cached(text)?.execute([before.number, epoch, now])?;
+            let text = "UPDATE channels SET epoch = ?2, claimed_at = ?3, tenant = ?4 WHERE number = ?1";
+            let values = params![before.number, epoch, now, &*claimant.tenant];
+            connection.prepare_cached(text)?.execute(values)?;
             Grant { epoch, ..before }
         } else {
             let new = self.of_tenant.entry(Arc::clone(&claimant.tenant)).or_default();
@@ -82,6 +83,7 @@ impl Grant {
             let tenant = Arc::clone(&claimant.tenant);
             channels.insert(self.id, Channel::new(self.number, claimant.token, tenant, self.epoch));
         }
+        channels.belongs_to(self.id, &claimant.tenant);
         channels.claimed(self.id, self.epoch).expect("the channel is known by now")
     }
 }

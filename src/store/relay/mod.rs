@@ -63,6 +63,9 @@ pub struct Stored {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
+/// The tenant of those who came without a name: their channels go with whoever has their listen tokens.
+pub const NAMELESS: &str = "all";
+
 /// Somebody who wants to own a channel.
 #[derive(Clone, Debug)]
 pub struct Claimant {
@@ -96,7 +99,7 @@ pub enum NoClaim {
     #[error("this channel belongs to another access token")]
     NotTheirs,
     /// The tenant has as many channels as it may have.
-    #[error("the access token has {0} channels already, which is as many as it may have")]
+    #[error("the access token has as many channels as it may have, {0}")]
     TooMany(u64),
     /// The store failed.
     #[error(transparent)]
@@ -112,6 +115,8 @@ pub enum Found {
     Open {
         /// Whether its owner is connected.
         owned: bool,
+        /// Whose access token it was opened with.
+        tenant: Arc<str>,
         /// How many messages wait, and how many bytes they have.
         waiting: Waiting,
     },
