@@ -76,7 +76,7 @@ fn a_recorded_meeting_can_be_played_again_as_a_scenario() {
 #[test]
 fn what_is_scrubbed_says_nothing_of_anybody() {
     let (world, handler) = (World::new(), Handler::start());
-    let canaries = ["Ruiz", "Okafor", "agenda", "Thanks", "12345", "artifacts.example.test", BOT];
+    let canaries = ["Ruiz", "Okafor", "agenda", "Thanks", "12345", "X-Amz-Signature", BOT];
     assert_eq!(play(&world, &handler, &["happy-path", "--contract", "v2"]).code(), 0);
     let plain = world.run(&["scenario", "record", "--bot", BOT]).text();
     let there = canaries.iter().filter(|canary| plain.contains(**canary)).count();
@@ -86,8 +86,7 @@ fn what_is_scrubbed_says_nothing_of_anybody() {
     drop(world.run(&["trigger", "mine.json", "--secret", WHSEC, "--to", &handler.target()]));
     let scenario = world.run(&["scenario", "record", "--since", "1h", "--scrub"]).text();
     let fixture = world.run(&["fixtures", "from", "13", "--scrub"]).text();
-    let hidden =
-        ["agenda", "Thanks", "12345", "artifacts.example.test", BOT, "Zaphod", "heart.gold", "Beeblebrox"];
+    let hidden = ["agenda", "Thanks", "12345", "X-Amz-Signature", BOT, "Zaphod", "heart.gold", "Beeblebrox"];
     let texts = [&scenario, &fixture];
     let left: Vec<&str> =
         hidden.into_iter().filter(|canary| texts.iter().any(|text| text.contains(canary))).collect();

@@ -165,7 +165,7 @@ fn settings_come_from_files_and_show_says_from_which() {
     assert_eq!(origin("timeout").0, "5s");
     assert!(origin("timeout").1.ends_with("/mbaas-dev.toml"));
     assert_eq!(origin("parallel"), ("64".into(), "default".to_owned()));
-    assert_eq!(origin("secret"), (serde_json::Value::Null, "this project (generated)".to_owned()));
+    assert_eq!(origin("secret"), ("[masked]".into(), "this project (generated)".to_owned()));
     let _listening = world.listen(&[]);
     assert_eq!(world.run(&["trigger", "meeting.started"]).code(), 0);
     assert_eq!(handler.next().line, "POST /from-file HTTP/1.1");
