@@ -125,11 +125,12 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
         return Some((Exit::Failed, error.hint()));
     }
     if let Some(ListenError::Bind { address, source }) = cause.downcast_ref::<ListenError>() {
-        return Some((Exit::Failed, hint_to_bind(address.port(), source.kind())));
+        return Some((Exit::Failed, hint_to_bind(address.port(), source.kind(), "--port 0", "--bind")));
     }
     match cause.downcast_ref::<RelayError>() {
         Some(RelayError::Bind { address, source }) => {
-            return Some((Exit::Failed, hint_to_bind(address.port(), source.kind())));
+            let any = "--listen 127.0.0.1:0";
+            return Some((Exit::Failed, hint_to_bind(address.port(), source.kind(), any, "--listen")));
         }
         Some(RelayError::Tokens { .. }) => {
             let hint = "each is a table of its own: `[[token]]`, `name = \"…\"`, and `token = \"…\"` or its `sha256`";
@@ -197,16 +198,19 @@ fn hint_to_sign(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     )
 }
 
-fn hint_to_bind(port: u16, error: io::ErrorKind) -> String {
+/// What to do when nothing can listen at a port; `any` has it take any port, and `address` is the option that names the address.
+fn hint_to_bind(port: u16, error: io::ErrorKind, any: &str, address: &str) -> String {
     match error {
-        io::ErrorKind::AddrInUse => format!(
-            "`ss -ltnp 'sport = :{port}'` (or `lsof -i :{port}`) tells who has it; `--port 0` takes any free port"
-        ),
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "`ss -ltnp 'sport = :{port}'` (or `lsof -i :{port}`) tells who has it; `{any}` takes any free port"
+            )
+        }
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 are for root; give another one with --port".to_owned()
+            format!("ports below 1024 are for root; give another one, or let `{any}` take any")
         }
         io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address: leave --bind out, or give one that `ip addr` shows".to_owned()
+            format!("this machine has no such address: give `{address}` one that `ip addr` shows")
         }
         _ => String::new(),
     }

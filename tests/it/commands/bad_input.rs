@@ -616,7 +616,7 @@ fn a_taken_port_is_said_with_who_to_ask() {
     --- stdout
     --- stderr
     error: cannot listen on 203.0.113.7:0: Cannot assign requested address (os error 99)
-    hint: this machine has no such address: leave --bind out, or give one that `ip addr` shows
+    hint: this machine has no such address: give `--bind` one that `ip addr` shows
     ");
 }
 
