@@ -4,7 +4,6 @@ use super::Session;
 use super::persisting::{self, exit_of_last};
 use super::report::Exit;
 use super::roads::{Purpose, RoadArgs};
-use crate::fixture::Catalogue;
 use crate::model::{Contract, Origin, Speed, Target};
 use crate::scenario::Faults;
 use crate::signature::{HeaderStyle, SignMode};
@@ -23,7 +22,7 @@ pub async fn alert(
     session: &Session,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let entry = Catalogue::embedded().find(&EXHAUSTED.parse()?, Some(Contract::Alert))?.clone();
+    let entry = session.catalogue.find(&EXHAUSTED.parse()?, Some(Contract::Alert))?.clone();
     let maker = Maker {
         event: entry.into(),
         minutes: None,

@@ -17,7 +17,7 @@ use crate::app::listen::{InspectorSettings, Listen, Settings};
 use crate::app::secret::{ChosenSecret, SecretSource};
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
-use crate::fixture::{Catalogue, Entry, Run};
+use crate::fixture::{Entry, Run};
 use crate::forward::{self, Forward, Manner};
 use crate::json::Json;
 use crate::model::{Contract, Kind, Origin, Secret, Target};
@@ -146,7 +146,7 @@ async fn bind(
         inspector: stays.then_some(InspectorSettings { port: None, any_target: false }),
         tunnel: None,
     };
-    let names = Catalogue::embedded().wire_names();
+    let names = session.catalogue.wire_names();
     let clock = session.clock.clone();
     Ok(Listen::bind(settings, &session.state, names, clock, session.environment, stop).await?)
 }
@@ -185,7 +185,7 @@ impl<'a> Sender<'a> {
 
 /// Sends every event of the preview contract; then, `with_a_mistake`, one that the handler cannot use.
 async fn play(sender: Sender<'_>, with_a_mistake: bool) -> anyhow::Result<Exit> {
-    let catalogue = Catalogue::embedded();
+    let catalogue = &sender.session.catalogue;
     let plain = |entry: &&Entry| entry.contract == Contract::Preview && entry.name.variant.is_none();
     let mut exit = Exit::Done;
     for entry in catalogue.entries().filter(plain) {

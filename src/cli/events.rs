@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::Session;
 use super::report::Exit;
 use crate::contract::schema::{Field, Schema};
-use crate::fixture::{Catalogue, Entry, Run};
+use crate::fixture::{Entry, Run};
 use crate::model::{Contract, EventName, printable_lines};
 use crate::observers::events::{about, object, variants, with_sample, with_schema};
 
@@ -58,11 +58,11 @@ const VARIANTS: usize = 12;
 const PLAIN_WIDTH: usize = 120;
 
 fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
-    let catalogue = Catalogue::embedded();
+    let catalogue = &session.catalogue;
     let (output, paint) = (&session.output, session.output.paint);
     let wanted = |entry: &&Entry| arguments.contract.is_none_or(|contract| entry.contract == contract);
     for entry in catalogue.entries().filter(wanted).filter(|entry| entry.name.variant.is_none()) {
-        let variants: Vec<&Entry> = variants(&catalogue, entry).collect();
+        let variants: Vec<&Entry> = variants(catalogue, entry).collect();
         if arguments.json {
             output.data(&object(entry, &variants)?.to_string())?;
             continue;
@@ -112,10 +112,10 @@ fn tell(facts: &str, used: usize, meaning: &str, session: &Session) -> std::io::
 }
 
 fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
-    let catalogue = Catalogue::embedded();
+    let catalogue = &session.catalogue;
     let entry = catalogue.find(&arguments.event, arguments.contract)?;
     let sample = entry.fixture.render(&Run::new(&session.clock, session.environment))?;
-    let variants: Vec<&Entry> = variants(&catalogue, entry).collect();
+    let variants: Vec<&Entry> = variants(catalogue, entry).collect();
     let schema = Schema::of(entry.contract, &entry.name);
     let (output, paint) = (&session.output, session.output.paint);
     if arguments.json {

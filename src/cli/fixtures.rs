@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::report::{Exit, Usage};
-use crate::fixture::{Catalogue, Entry, Examiner, FileKind, Finding, Fixture, Run};
+use crate::fixture::{Entry, Examiner, FileKind, Finding, Fixture, Run};
 use crate::json::Position;
 use crate::model::{Contract, FORMAT_VERSION, Printable};
 use crate::observers::drift::finding_object;
@@ -89,9 +89,8 @@ pub fn run(command: FixturesCommand, session: &Session) -> anyhow::Result<Exit> 
 fn init(arguments: &InitArgs, session: &Session) -> anyhow::Result<Exit> {
     let folder = session.folder.join(&arguments.folder);
     let (mut written, mut kept) = (0, 0);
-    let catalogue = Catalogue::embedded();
     let wanted = |entry: &&Entry| arguments.contract.is_none_or(|contract| entry.contract == contract);
-    for Entry { contract, name, fixture } in catalogue.entries().filter(wanted) {
+    for Entry { contract, name, fixture } in session.catalogue.entries().filter(wanted) {
         let path = folder.join(contract.as_str()).join(format!("{name}.json"));
         let cannot = |error: io::Error| Usage::new(format!("cannot write {}: {error}", path.display()), "");
         fs::create_dir_all(path.parent().unwrap_or(&folder)).map_err(cannot)?;
@@ -231,19 +230,18 @@ fn counted(fixtures: usize) -> String {
 
 /// The fixtures that are meant, each with what it is called.
 fn fixtures(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Vec<Found>> {
-    let catalogue = Catalogue::embedded();
     let Some(folder) = &arguments.folder else {
         let wanted = |entry: &&Entry| arguments.contract.is_none_or(|contract| entry.contract == contract);
         let found = |entry: &Entry| {
             let label = format!("{}/{}", entry.contract, entry.name);
             Found { file: PathBuf::from(format!("{label}.json")), label, fixture: entry.fixture.clone() }
         };
-        return Ok(catalogue.entries().filter(wanted).map(found).collect());
+        return Ok(session.catalogue.entries().filter(wanted).map(found).collect());
     };
     let folder = session.folder.join(folder);
     let files = read_folder(&folder)
         .map_err(|error| Usage::new(format!("cannot read {}: {error}", folder.display()), ""))?;
-    let names = catalogue.wire_names();
+    let names = session.catalogue.wire_names();
     let mut all = Vec::new();
     for path in files.into_keys() {
         let source = fs::read(&path)

@@ -12,7 +12,6 @@ use crate::app::inspect::Inspecting;
 use crate::app::listen::InspectorSettings;
 use crate::app::shutdown::{Reason, Signals};
 use crate::bus::Bus;
-use crate::fixture::Catalogue;
 use crate::forward::{self, Forward};
 use crate::model::Target;
 use crate::observers::inspector::{Inspector, Parts, Through};
@@ -149,7 +148,7 @@ fn parts(
     Ok(Parts {
         folder: session.state.path().to_owned(),
         clock: session.clock.clone(),
-        names: Catalogue::embedded().wire_names(),
+        names: session.catalogue.wire_names(),
         environment: session.environment,
         through: Box::new(through),
         forward,

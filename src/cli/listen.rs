@@ -25,7 +25,6 @@ use crate::app::retention::Keep;
 use crate::app::secret::ChosenSecret;
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
-use crate::fixture::Catalogue;
 use crate::forward::{self, Forward};
 use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, duration};
 use crate::observers::goal::{Goal, Reached};
@@ -162,7 +161,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         ..settings(arguments, &session.folder, &endpoints, &secret.keys, &token)
     };
     let routes = settings.routes.clone();
-    let names = Catalogue::embedded().wire_names();
+    let names = session.catalogue.wire_names();
     let artifact_lifetime = settings.artifact_lifetime;
     let (stop, clock) = (CancellationToken::new(), session.clock.clone());
     let mut listen =

@@ -36,6 +36,7 @@ mod writing;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -161,6 +162,7 @@ struct Session {
     settings_error: Option<String>,
     state: StateFolder,
     config: ConfigFile,
+    catalogue: LazyLock<Catalogue>,
 }
 
 impl Session {
@@ -171,8 +173,7 @@ impl Session {
 
     /// The endpoints of `webhook_config.json`.
     fn endpoints(&self) -> Result<Vec<Endpoint>, BadConfig> {
-        let catalogue = Catalogue::embedded();
-        let of_preview = catalogue.entries().filter(|entry| entry.contract == Contract::Preview);
+        let of_preview = self.catalogue.entries().filter(|entry| entry.contract == Contract::Preview);
         let known: Vec<EventType> = of_preview.map(|entry| entry.name.event_type.clone()).collect();
         self.config.read(&known)
     }
@@ -227,6 +228,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
             required: config.is_some(),
             path: context.folder.join(config.unwrap_or_else(|| "webhook_config.json".into())),
         },
+        catalogue: LazyLock::new(Catalogue::embedded),
         folder: context.folder,
         environment: context.environment,
         input: context.input,

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::report::Exit;
-use crate::fixture::Catalogue;
 use crate::model::{Contract, FORMAT_VERSION, millis, span};
 use crate::scenario::{self, BuiltIn, Scenario, Step};
 
@@ -63,14 +62,13 @@ impl WhichArgs {
     /// The scenario, and the text that it was read from.
     fn read(&self, session: &mut Session) -> anyhow::Result<(Scenario, String)> {
         let name = self.scenario.as_str();
-        let catalogue = Catalogue::embedded();
         if name == "-" || name.contains(['/', '\\']) || name.to_ascii_lowercase().ends_with(".toml") {
             let label = if name == "-" { "<stdin>" } else { name };
             let source = String::from_utf8_lossy(&session.read(name)?).into_owned();
-            return Ok((scenario::read(label, &source, &catalogue)?, source));
+            return Ok((scenario::read(label, &source, &session.catalogue)?, source));
         }
         let found = scenario::find(name, self.contract)?;
-        Ok((scenario::read(found.name, found.source, &catalogue)?, found.source.to_owned()))
+        Ok((scenario::read(found.name, found.source, &session.catalogue)?, found.source.to_owned()))
     }
 }
 
@@ -84,10 +82,10 @@ pub fn run(command: ScenarioCommand, session: Session) -> anyhow::Result<Exit> {
 }
 
 fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
-    let (output, catalogue) = (&session.output, Catalogue::embedded());
+    let output = &session.output;
     let wanted = |found: &BuiltIn| arguments.contract.is_none_or(|contract| found.contract == contract);
     for BuiltIn { contract, name, source } in scenario::built_in().into_iter().filter(wanted) {
-        let scenario = scenario::read(name, source, &catalogue)?;
+        let scenario = scenario::read(name, source, &session.catalogue)?;
         if arguments.json {
             output.data(&object(name, &scenario).to_string())?;
             continue;

@@ -8,7 +8,6 @@ use super::Session;
 use super::arguments::{HeaderStyleArg, SecretArgs};
 use super::report::{Exit, Usage};
 use crate::contract::recognise;
-use crate::fixture::Catalogue;
 use crate::model::{Contract, FORMAT_VERSION, Headers};
 use crate::signature::{Signing, Stamp};
 
@@ -53,7 +52,7 @@ fn message_id(text: &str) -> Result<String, String> {
 pub fn run(arguments: &SignArgs, mut session: Session) -> anyhow::Result<Exit> {
     let body = session.read(&arguments.body)?;
     let secret = arguments.secret.choose_beside(&session)?;
-    let told = recognise(&Catalogue::embedded().wire_names(), &Headers::new(), &body);
+    let told = recognise(&session.catalogue.wire_names(), &Headers::new(), &body);
     let contract = arguments.contract.or(told.contract).unwrap_or(Contract::Preview);
     let is_of_v2 = arguments.id.is_some() || arguments.at.is_some();
     arguments.header_style.check(contract)?;

@@ -16,7 +16,6 @@ use super::roads::{self, Purpose, RoadArgs};
 use super::scrutiny::scrutinise;
 use crate::contract::retry::Next;
 use crate::contract::sender;
-use crate::fixture::Catalogue;
 use crate::model::{Contract, EventName, Origin, Speed, Target};
 use crate::observers::request_text;
 use crate::scenario::{Sending, order};
@@ -124,7 +123,7 @@ pub fn run(arguments: &TriggerArgs, mut session: Session) -> anyhow::Result<Exit
         method: arguments.method.clone(),
         raw: arguments.raw,
         origin: Origin::Trigger,
-        names: Catalogue::embedded().wire_names(),
+        names: session.catalogue.wire_names(),
         artifacts: roads::artifacts(&session)?,
         environment: session.environment,
     };
@@ -285,11 +284,10 @@ fn interval(period: Duration) -> tokio::time::Interval {
 /// What is sent: an event of the catalogue, or the user's own bytes.
 fn find(arguments: &TriggerArgs, session: &mut Session) -> anyhow::Result<Event> {
     let (text, contract) = (arguments.event.as_str(), arguments.contract);
-    let catalogue = Catalogue::embedded();
     let looks_like_file = text == "-" || text.contains(['/', '\\']) || is_json_file(text);
     if !looks_like_file {
         let name: Result<EventName, _> = text.parse();
-        match name.map(|name| catalogue.find(&name, contract).cloned()) {
+        match name.map(|name| session.catalogue.find(&name, contract).cloned()) {
             Ok(Ok(_)) if arguments.raw => {
                 return Err(Usage::new("--raw sends the bytes of a file: give a FILE or -", "").into());
             }
@@ -303,7 +301,7 @@ fn find(arguments: &TriggerArgs, session: &mut Session) -> anyhow::Result<Event>
     }
     let bytes = session.read(text)?;
     let label = if text == "-" { "<stdin>" } else { text };
-    Ok(Event::of_user(&catalogue.wire_names(), contract, label, bytes))
+    Ok(Event::of_user(&session.catalogue.wire_names(), contract, label, bytes))
 }
 
 fn is_json_file(text: &str) -> bool {

@@ -9,7 +9,6 @@ use super::arguments::{SecretArgs, header};
 use super::report::{Exit, Usage, exit_of_verdict};
 use super::selection::find;
 use crate::contract::{authenticates, is_mask, recognise};
-use crate::fixture::Catalogue;
 use crate::model::{Contract, Delivery, DeliveryId, FORMAT_VERSION, Headers, Kind, Verdict};
 use crate::observers::advice::note;
 use crate::signature::explain::Cause;
@@ -61,7 +60,7 @@ pub fn run(arguments: &VerifyArgs, mut session: Session) -> anyhow::Result<Exit>
     let subject = subject(arguments, &mut session)?;
     let secret = arguments.secret.choose_beside(&session)?;
     let Kind { contract, event_type, .. } =
-        recognise(&Catalogue::embedded().wire_names(), &subject.headers, &subject.body);
+        recognise(&session.catalogue.wire_names(), &subject.headers, &subject.body);
     let contract = arguments.contract.or(contract).unwrap_or(Contract::Preview);
     let claim = Claim {
         contract: Some(contract),

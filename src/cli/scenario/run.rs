@@ -13,7 +13,6 @@ use super::super::roads::{self, RoadArgs};
 use super::{WhichArgs, events};
 use crate::app::listen::GRACE;
 use crate::contract::retry::ladder;
-use crate::fixture::Catalogue;
 use crate::model::{FORMAT_VERSION, span};
 use crate::observers::advice::hints;
 use crate::scenario::{Scenario, Step};
@@ -64,7 +63,7 @@ async fn play(arguments: &RunArgs, scenario: &Scenario, session: &Session) -> an
     let player = Player {
         scenario,
         patches: &patches,
-        names: Catalogue::embedded().wire_names(),
+        names: session.catalogue.wire_names(),
         artifacts: roads::serve_artifacts(session, arguments.sender.is_repeatable(), &stop, &tasks).await?,
         environment: session.environment,
     };
