@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +17,7 @@ use super::state::{StateError, StateFolder};
 use crate::bus::{Bus, Subscription};
 use crate::contract::WireNames;
 use crate::forward::{self, Forward};
-use crate::model::{ChannelId, Clock, Trouble, Update};
+use crate::model::{ChannelId, Clock, Trouble, TunnelState, TunnelStatus, Update};
 use crate::observers::inspector::{self, Through};
 use crate::pipeline::{self, Hold, Pipeline};
 use crate::serve::Listener;
@@ -154,6 +155,8 @@ impl Listen {
             artifacts: artifacts.artifacts(settings.artifact_lifetime),
             artifact_server: Some(artifacts.url()),
         };
+        let not_yet = TunnelStatus { state: TunnelState::Reconnecting, public: None, why: None };
+        let tunnel_status = watch::Sender::new(not_yet);
         let inspecting = match settings.inspector {
             Some(InspectorSettings { port, any_target }) => {
                 let parts = inspector::Parts {
@@ -169,6 +172,7 @@ impl Listen {
                     targets: Vec::new(),
                     any_target,
                     bus: Some(bus.clone()),
+                    tunnel: settings.tunnel.is_some().then(|| tunnel_status.subscribe()),
                     tasks: connections.clone(),
                     stop: stop.clone(),
                 };
@@ -197,6 +201,7 @@ impl Listen {
             bus: bus.clone(),
             clock: clock.clone(),
             tasks: connections.clone(),
+            status: tunnel_status,
         });
         let of_folder = |keep| Retention { keep, folder: folder.path().to_owned(), clock, bus: bus.clone() };
         let retention = settings.keep.map(of_folder);

@@ -157,6 +157,7 @@ fn parts(
         targets: arguments.to.clone(),
         any_target: arguments.allow_any_target,
         bus: None,
+        tunnel: None,
         tasks: tasks.clone(),
         stop: stop.clone(),
     })

@@ -2,6 +2,7 @@
 //! is a credential or another secret, how its senders try again.
 
 mod authentication;
+mod bot;
 mod credentials;
 pub mod presigned;
 mod recognise;
@@ -15,5 +16,6 @@ pub mod schema;
 pub mod sender;
 
 pub use authentication::{Part, authenticated_contract, authenticates, field_names};
+pub use bot::{BOT_KEYS, bot_of};
 pub use credentials::{is_credential, is_mask, mask};
 pub use recognise::{WireNames, recognise, recognise_within, wire_event};

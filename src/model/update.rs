@@ -86,6 +86,39 @@ pub struct TunnelLoss {
     pub is_news: bool,
 }
 
+/// What a tunnel is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelStatus {
+    /// Whether anything comes through it.
+    pub state: TunnelState,
+    /// The URL that it is reached by, once that is known; the relay keeps what comes to it while the tunnel is down.
+    pub public: Option<String>,
+    /// Why it is not open.
+    pub why: Option<String>,
+}
+
+/// Whether anything comes through a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelState {
+    /// It is open.
+    Open,
+    /// It is down, and tried again.
+    Reconnecting,
+    /// It stays closed: another `listen` has it.
+    Closed,
+}
+
+impl TunnelState {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Reconnecting => "reconnecting",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// Trouble of our own.
 #[derive(Clone, Debug)]
 pub struct Trouble {

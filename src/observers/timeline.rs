@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use self::oddity::{Oddity, oddities};
+use crate::contract::BOT_KEYS;
 use crate::json::Json;
 use crate::model::{Contract, Delivery, FORMAT_VERSION, Headers};
 use crate::store::Recorded;
@@ -18,9 +19,6 @@ const MESSAGE_IDS: [&str; 2] = ["svix-id", "webhook-id"];
 
 /// The event whose code says what it is about.
 const STATUS_CHANGE: &str = "bot.status_change";
-
-/// Where a body says which bot it is about.
-const BOT_KEYS: [&str; 2] = ["bot_id", "bot_uuid"];
 
 /// What was heard of a bot.
 #[derive(Debug)]

@@ -19,9 +19,20 @@ async function audit(page, name) {
   if (pictures) await page.screenshot({ path: `${pictures}/${name}.png` });
 }
 
+/** A bot with a life: its status changes, one twice and one late. */
+async function life() {
+  const bot = '5f2c6bfa-7a0c-4a3e-9d3c-2f6f4f7a9b10';
+  const change = (code, at) => api('POST', '/api/trigger', {
+    event: 'bot.status_change', contract: 'v1', set: { 'data.bot_id': bot, 'data.status.code': code, 'data.status.created_at': `2026-11-24T02:${at}.000Z` },
+  });
+  for (const [code, at] of [['joining_call', '00:00'], ['in_waiting_room', '00:08'], ['call_ended', '41:00'], ['in_call_recording', '01:10']]) await change(code, at);
+  return bot;
+}
+
 await run(async () => {
   for (const event of ['meeting.completed', 'meeting.failed', 'event.added']) await api('POST', '/api/trigger', { event });
   await api('POST', '/api/trigger', { event: 'meeting.completed', sign: 'wrong-secret' });
+  const bot = await life();
   for (const scheme of ['light', 'dark']) {
     for (const width of [400, 1280, 2560]) {
       const at = (name) => `${name}-${width}-${scheme}`;
@@ -45,10 +56,12 @@ await run(async () => {
       await page.getByRole('button', { name: 'Keys' }).click();
       await audit(page, at('help'));
       await page.keyboard.press('Escape');
-      for (const [view, wait] of [['/?view=traffic', '.page'], ['/?view=timeline', '.ask'], ['/?view=compare&compare=1,2', '.changes']]) {
-        await page.goto(new URL(view, page.url()).href);
+      for (const [name, view, wait] of [['traffic', 'traffic', '.chart'], ['bots', 'timeline', '.bots'], ['timeline', `timeline&bot=${bot}`, '.axis-of-bot'], ['compare', 'compare&compare=1,2', '.changes']]) {
+        await page.goto(new URL(`/?view=${view}`, page.url()).href);
         await page.locator(wait).waitFor();
-        await audit(page, at(view.slice(7).replace(/&.*/, '')));
+        await audit(page, at(name));
+        const sideways = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll('.page')].some((one) => one.scrollWidth > one.clientWidth));
+        assert.ok(!sideways, `${at(name)} is wider than the window`);
       }
       await page.context().close();
     }

@@ -163,6 +163,17 @@ await run(async () => {
   await page.locator('.row').last().click();
   await page.getByText('timeline of this bot').click();
   await page.locator('.steps li').first().waitFor();
+
+  // Bots to choose from, without knowing an id.
+  await page.getByRole('button', { name: 'All bots' }).click();
+  const bots = page.locator('.bots tbody button');
+  await bots.first().waitFor();
+  const bot = await bots.first().innerText();
+  await bots.first().click();
+  await page.waitForURL(`**bot=${bot}`);
+  await page.locator('.axis-of-bot .dot').first().waitFor();
+  await page.goBack();
+  await page.goBack();
   await page.goBack();
   await page.locator('.list').waitFor();
 });

@@ -46,7 +46,7 @@ export async function open({ path = '/', width = 1440, height = 900, scheme = 'l
   });
   page.on('popup', (popup) => faults.push(`popup: ${popup.url()}`));
   await page.goto(inspector + path);
-  await page.waitForSelector('.state.good, .state.bad, .state.idle');
+  await page.waitForSelector('.state:not(:has-text("connecting")), .state:has-text("reconnecting")');
   return page;
 }
 

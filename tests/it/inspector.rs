@@ -6,6 +6,7 @@ mod live;
 mod openapi;
 mod page;
 mod rest;
+mod tunnelled;
 
 use std::path::Path;
 

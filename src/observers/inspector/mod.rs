@@ -5,6 +5,7 @@
 
 mod actions;
 mod answer;
+mod bots;
 mod catalogue;
 mod check;
 mod deliveries;
@@ -28,7 +29,7 @@ use http::header::{
     X_FRAME_OPTIONS,
 };
 use http_body_util::{BodyExt, Full};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
@@ -40,7 +41,7 @@ use crate::bus::Bus;
 use crate::contract::WireNames;
 use crate::fixture::Artifacts;
 use crate::forward::Forward;
-use crate::model::{Clock, Secret, Target};
+use crate::model::{Clock, Secret, Target, TunnelStatus};
 use crate::pipeline::Pipeline;
 use crate::serve::{Arrived, Body};
 use crate::signature::Keyring;
@@ -98,6 +99,8 @@ pub struct Parts {
     pub any_target: bool,
     /// Where updates come from; none where other processes make them.
     pub bus: Option<Bus>,
+    /// What the tunnel of that `listen` is like; none where it has none, or is another process.
+    pub tunnel: Option<watch::Receiver<TunnelStatus>>,
     /// What owns the connections.
     pub tasks: TaskTracker,
     /// Ends them.
@@ -200,7 +203,14 @@ impl Inspector {
         let through = (self.0.parts.through)();
         let through = through.as_ref();
         let artifacts = through.and_then(|through| through.artifact_server.as_deref());
-        json_lines::ready(through.map(|through| through.url.as_str()), Some(&self.url()), None, artifacts)
+        let public = self.tunnel().and_then(|tunnel| tunnel.public);
+        let ingress = through.map(|through| through.url.as_str());
+        json_lines::ready(ingress, Some(&self.url()), public.as_deref(), artifacts)
+    }
+
+    /// What the tunnel is like at this moment.
+    fn tunnel(&self) -> Option<TunnelStatus> {
+        self.0.parts.tunnel.as_ref().map(|tunnel| tunnel.borrow().clone())
     }
 }
 

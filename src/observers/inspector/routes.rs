@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, get, post};
 use serde_json::json;
 
 use super::answer::{Fault, object_answer, text_answer};
-use super::{Inspector, actions, catalogue, check, deliveries, export, live, page, stats};
+use super::{Inspector, actions, bots, catalogue, check, deliveries, export, live, page, stats};
 use crate::model::{FORMAT_VERSION, Target};
 
 /// The largest order that is taken, in bytes: a body in JSON, in which every character may be escaped.
@@ -22,6 +22,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Inspector>)> {
         ("/api/live", get(live::live)),
         ("/api/openapi.json", get(description)),
         ("/api/stats", get(stats::stats)),
+        ("/api/timeline", get(bots::bots)),
         ("/api/timeline/{bot_id}", get(deliveries::timeline)),
         ("/api/events", get(catalogue::list)),
         ("/api/events/{contract}/{event}", get(catalogue::one)),
@@ -68,12 +69,17 @@ async fn status(State(inspector): State<Inspector>) -> Result<Response, Fault> {
     let read = inspector
         .read(|reader| Ok((reader.count(&crate::store::Query::default())?, super::told::newest(reader)?)));
     let (deliveries, last) = read.await?.unwrap_or_default();
+    let tunnel = inspector.tunnel();
+    let public = tunnel.as_ref().and_then(|tunnel| tunnel.public.as_deref());
+    let tunnel =
+        tunnel.as_ref().map(|tunnel| json!({ "state": tunnel.state.as_str(), "message": tunnel.why }));
     Ok(object_answer(&json!({
         "v": FORMAT_VERSION,
         "version": env!("CARGO_PKG_VERSION"),
         "inspector": inspector.url(),
         "ingress": through.map(|through| through.url),
-        "public": null,
+        "public": public,
+        "tunnel": tunnel,
         "targets": targets,
         "any_target": parts.any_target,
         "paused": parts.pipeline.is_paused(),

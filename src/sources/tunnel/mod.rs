@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +23,7 @@ pub use self::url::RelayUrl;
 use super::ingress::Ingress;
 use crate::bus::Bus;
 use crate::forward::Connection;
-use crate::model::{ChannelId, Clock, Secret, Trouble, TunnelLoss, Update};
+use crate::model::{ChannelId, Clock, Secret, Trouble, TunnelLoss, TunnelState, TunnelStatus, Update};
 use crate::serve::serve_through;
 use crate::store::StoreError;
 use crate::websocket::{ByteStream, code};
@@ -70,6 +70,8 @@ pub struct Tunnel {
     pub clock: Clock,
     /// What owns the requests under way.
     pub tasks: TaskTracker,
+    /// Says what it is like, to whoever asks.
+    pub status: watch::Sender<TunnelStatus>,
 }
 
 /// How a tunnel that was open ended.
@@ -89,9 +91,13 @@ impl Tunnel {
         let mut tries = 0;
         loop {
             match self.open(self.settings.channel).await {
-                Ok(opened) => return Ok(Some(opened)),
+                Ok(opened) => {
+                    self.is_open(&opened);
+                    return Ok(Some(opened));
+                }
                 Err(NotOpened::Never(unusable)) => return Err(unusable),
-                Err(NotOpened::NotNow(_)) => {
+                Err(NotOpened::NotNow(why)) => {
+                    self.is_not_open(TunnelState::Reconnecting, why);
                     let pause = pause(tries, self.clock.chance());
                     if begun.elapsed() + pause >= FIRST_TRIES {
                         return Ok(None);
@@ -120,6 +126,7 @@ impl Tunnel {
             let why = match opened {
                 Ok(opened) => {
                     channel = Some(opened.channel);
+                    self.is_open(&opened);
                     if !std::mem::take(&mut is_greeted) {
                         self.bus.publish(Update::TunnelUp(opened.public.as_str().into(), opened.waiting));
                     }
@@ -135,7 +142,9 @@ impl Tunnel {
                     match end {
                         End::Stopped => return,
                         End::Displaced => {
-                            self.bus.publish(Update::Trouble(Arc::new(displaced())));
+                            let trouble = displaced();
+                            self.is_not_open(TunnelState::Closed, trouble.message.clone());
+                            self.bus.publish(Update::Trouble(Arc::new(trouble)));
                             return;
                         }
                         End::Lost(why) => why,
@@ -148,12 +157,24 @@ impl Tunnel {
             tries += 1;
             let is_news = last.as_ref() != Some(&why);
             last = Some(why.clone());
+            self.is_not_open(TunnelState::Reconnecting, why.clone());
             self.bus.publish(Update::TunnelDown(Arc::new(TunnelLoss { why, again_in, is_news })));
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(again_in) => {}
             }
         }
+    }
+
+    /// Says so before anybody is told.
+    fn is_open(&self, opened: &Opened) {
+        let public = Some(opened.public.clone());
+        self.status.send_replace(TunnelStatus { state: TunnelState::Open, public, why: None });
+    }
+
+    /// Says so; it keeps its URL.
+    fn is_not_open(&self, state: TunnelState, why: String) {
+        self.status.send_modify(|status| (status.state, status.why) = (state, Some(why)));
     }
 
     async fn open(&self, channel: Option<ChannelId>) -> Result<Opened, NotOpened> {

@@ -4,7 +4,7 @@ use super::Inspected;
 use super::client::raw;
 
 /// Every route that there is, with a method that it answers.
-pub const ROUTES: [(&str, &str); 23] = [
+pub const ROUTES: [(&str, &str); 24] = [
     ("GET", "/"),
     ("GET", "/page/index.html"),
     ("GET", "/api/status"),
@@ -12,6 +12,7 @@ pub const ROUTES: [(&str, &str); 23] = [
     ("GET", "/api/events"),
     ("GET", "/api/openapi.json"),
     ("GET", "/api/stats"),
+    ("GET", "/api/timeline"),
     ("GET", "/api/timeline/c4n4ry"),
     ("GET", "/api/export/ndjson"),
     ("GET", "/api/events/preview/meeting.failed"),

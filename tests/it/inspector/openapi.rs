@@ -93,6 +93,8 @@ fn every_route_is_described_and_answers_as_it_is_described() {
         ("/api/stats", "/api/stats?buckets=3"),
         ("/api/stats", "/api/stats?since=2000-01-01T00:00:00Z"),
         ("/api/stats", "/api/stats?since=soon"),
+        ("/api/timeline", "/api/timeline"),
+        ("/api/timeline", "/api/timeline?before=2"),
         ("/api/status", "/api/status"),
         ("/api/openapi.json", "/api/openapi.json"),
     ] {

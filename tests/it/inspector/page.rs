@@ -14,7 +14,7 @@ fn steps(name: &str, inspected: &Inspected, more: &[(&str, &str)]) -> String {
     run(name, &inspected.world, &url(&inspected.listening), &[&[("INGRESS", &*ingress)], more].concat())
 }
 
-fn run(name: &str, world: &World, inspector: &str, more: &[(&str, &str)]) -> String {
+pub fn run(name: &str, world: &World, inspector: &str, more: &[(&str, &str)]) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let tools = std::env::var_os("MBAAS_TEST_TOOLS").map(PathBuf::from);
     let tools =

@@ -79,6 +79,42 @@ fn what_is_filtered_is_exported_as_on_the_command_line() {
 }
 
 #[test]
+fn bots_are_listed_from_the_one_that_was_heard_of_last_and_page_by_page() {
+    let rejecting = Handler::answering(500, "no");
+    let inspected = Inspected::start(&["--route", &format!("meeting.failed={}", rejecting.target())]);
+    let nothing = json!({ "v": 1, "bots": [], "next": null });
+    assert_eq!(inspected.client.object("/api/timeline"), nothing);
+    let send = |event: &str, bot: &str| {
+        let order = json!({ "event": event, "set": { "data.bot_id": bot } });
+        assert_eq!(inspected.client.post("/api/trigger", &order).status, 200);
+    };
+    send("meeting.started", "first");
+    send("meeting.started", "second");
+    send("meeting.failed", "first");
+    inspected.trigger("calendar.synced");
+    let seen = |page: &Value| -> Vec<(String, i64, i64, i64)> {
+        let bots = page["bots"].as_array().unwrap().iter();
+        let number = |bot: &Value, key: &str| bot[key].as_i64().unwrap();
+        let seen = |bot: &Value| {
+            let id = bot["bot_id"].as_str().unwrap().to_owned();
+            (id, number(bot, "number"), number(bot, "deliveries"), number(bot, "failed"))
+        };
+        bots.map(seen).collect()
+    };
+    let page = inspected.client.object("/api/timeline");
+    assert_eq!(seen(&page), [("first".to_owned(), 3, 2, 1), ("second".to_owned(), 2, 1, 0)], "{page}");
+    assert_eq!((&page["bots"][0]["event_type"], &page["next"]), (&json!("meeting.failed"), &Value::Null));
+    // A page ends after so many deliveries, and the next one goes on below it.
+    let done = inspected.world.run(&["trigger", "calendar.synced", "--count", "498", "--json"]);
+    assert_eq!(done.code(), 0);
+    let page = inspected.client.object("/api/timeline");
+    assert_eq!((seen(&page), &page["next"]), (vec![("first".to_owned(), 3, 1, 1)], &json!(3)));
+    let page = inspected.client.object("/api/timeline?before=3");
+    let expected = [("second".to_owned(), 2, 1, 0), ("first".to_owned(), 1, 1, 0)];
+    assert_eq!((seen(&page), &page["next"]), (expected.to_vec(), &Value::Null));
+}
+
+#[test]
 fn one_delivery_has_everything_and_its_bytes_are_only_ever_saved() {
     let inspected = Inspected::start(&[]);
     inspected.trigger("meeting.failed");

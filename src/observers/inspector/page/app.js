@@ -5,6 +5,7 @@ import * as address from "./address.js";
 import { get } from "./api.js";
 import { Comparison } from "./comparing.js";
 import { copy } from "./copying.js";
+import { Failures } from "./failures.js";
 import { Deliveries } from "./deliveries.js";
 import { DeliveryView } from "./delivery.js";
 import { Filters } from "./filters.js";
@@ -26,14 +27,19 @@ const SAID = 6000;
 /** How often a picture of the record is drawn anew while deliveries come in, in milliseconds. */
 const REDRAW = 2000;
 
+/** How often it is asked what runs, in milliseconds. */
+const STATUS = 5000;
+
+/** What tells that something else runs than before, or not as before. */
+const OF_STATE = new Set(["target_down", "target_up", "reconnecting", "tunnel", "error"]);
+
 function App() {
   const [place, setPlace] = useState(address.read);
   const [version, setVersion] = useState(0);
   const deliveries = useMemo(() => new Deliveries(() => setVersion((number) => number + 1)), []);
   const [link, setLink] = useState("connecting");
   const [status, setStatus] = useState(null);
-  const [down, setDown] = useState(new Map());
-  const [tunnel, setTunnel] = useState(null);
+  const [news, setNews] = useState("");
   const [changes, setChanges] = useState({ number: null, count: 0 });
   const [epoch, setEpoch] = useState(0);
   const [dialog, setDialog] = useState(null);
@@ -74,13 +80,13 @@ function App() {
       if (numbers.includes(here.current.place.chosen)) go({ chosen: null });
       if (numbers.includes(here.current.marked)) setMarked(null);
     };
+    const failures = new Failures(setNews);
+    const ask = () => get("/api/status").then(setStatus, () => {});
     const live = new Live((lines) => {
       deliveries.hear(lines);
       for (const line of lines) {
-        if (line.type === "target_down") setDown((before) => new Map(before).set(line.target, line.message));
-        if (line.type === "target_up") setDown((before) => new Map([...before].filter(([target]) => target !== line.target)));
-        if (line.type === "reconnecting") setTunnel(line.message);
-        if (line.type === "tunnel") setTunnel(null);
+        if (line.type === "attempt") failures.hear(line);
+        if (OF_STATE.has(line.type)) ask();
         if (line.type === "deleted") gone(line.deleted);
         if (line.type === "error") say(line.message, line.hint);
         if (line.number === here.current.place.chosen) setChanges(({ count }) => ({ number: line.number, count: count + 1 }));
@@ -92,15 +98,19 @@ function App() {
     }, setLink);
     get("/api/status").then((found) => {
       setStatus(found);
-      setDown(new Map(found.targets.filter((one) => one.down).map((one) => [one.target, ""])));
       live.start(found.last);
     }, (fault) => {
       fail(fault);
       live.start(0);
     });
   }, []);
+  // What is not told, and what was told while the page slept, is asked for.
   useEffect(() => {
-    if (link === "live") get("/api/status").then(setStatus, () => {});
+    if (link !== "live") return;
+    const ask = () => document.hidden || get("/api/status").then(setStatus, () => {});
+    ask();
+    const timer = setInterval(ask, STATUS);
+    return () => clearInterval(timer);
   }, [link]);
 
   const act = useMemo(() => {
@@ -170,7 +180,7 @@ function App() {
   return html`
     <header class="top">
       <h1><img src="/page/icon.svg" alt="" width="22" height="22" /> mbaas-dev</h1>
-      <${State} link=${link} status=${status} down=${down} tunnel=${tunnel} />
+      <${State} link=${link} status=${status} />
       <nav aria-label="Views">
         <button class="main" onClick=${() => setDialog({ kind: "trigger" })}>Trigger <kbd>t</kbd></button>
         <button aria-pressed=${place.view === "traffic" ? "true" : "false"} onClick=${() => go({ view: place.view === "traffic" ? "list" : "traffic" })}>Traffic</button>
@@ -194,6 +204,7 @@ function App() {
       ${place.view === "compare" && html`<${Comparison} pair=${place.pair} answers=${place.answers} go=${go} open=${act.open} close=${act.back} />`}
     </main>
     <div class="said" role="status" aria-live="polite">${said && html`<p>${said.message}${said.hint && html` <span class="quiet">${said.hint}</span>`}</p>`}</div>
+    <p class="hidden" role="status">${news}</p>
     ${dialog?.kind === "help" && html`<${Help} close=${closeDialog} />`}
     ${dialog?.kind === "trigger" && html`<${TriggerDialog} status=${status} close=${closeDialog} sent=${act.sent} />`}
     ${dialog?.kind === "edit" && html`<${EditDialog} shown=${dialog.shown} status=${status} close=${closeDialog} sent=${act.sent} />`}`;

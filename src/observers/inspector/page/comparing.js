@@ -32,11 +32,11 @@ export function Comparison({ pair, answers, go, open, close }) {
       </div></header>
     ${fault && html`<p class="fault">${fault.message} ${fault.hint}</p>`}
     ${difference?.same && html`<p class="quiet">They are the same.</p>`}
-    ${difference && (!difference.same || answers) && html`<${Changes} difference=${difference} />`}
+    ${difference && (!difference.same || answers) && html`<${Changes} difference=${difference} pair=${pair} />`}
   </section>`;
 }
 
-function Changes({ difference }) {
+function Changes({ difference, pair: [a, b] }) {
   const rows = [];
   for (const name of ["method", "path", "status", "error"]) {
     const sides = difference[name];
@@ -45,7 +45,7 @@ function Changes({ difference }) {
   const latency = difference.latency_ms;
   if (latency) rows.push(["latency", duration(latency.from), duration(latency.to)]);
   return html`
-    <table class="changes"><thead><tr><th scope="col">What</th><th scope="col">First</th><th scope="col">Second</th></tr></thead><tbody>
+    <table class="changes"><thead><tr><th scope="col">What</th><th scope="col">#${a}</th><th scope="col">#${b}</th></tr></thead><tbody>
       ${rows.map(([name, from, to]) => html`<tr><th scope="row">${name}</th><${Side} value=${from} kind="from" /><${Side} value=${to} kind="to" /></tr>`)}
       ${(difference.headers ?? []).map(({ name, from, to }) => html`<tr><th scope="row">${headerText(name)}</th>
         <${Side} value=${from?.map(headerText).join("\n")} kind="from" /><${Side} value=${to?.map(headerText).join("\n")} kind="to" /></tr>`)}

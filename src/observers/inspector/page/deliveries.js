@@ -3,11 +3,11 @@
 
 import { get } from "./api.js";
 
-/** How many deliveries a page has. */
-const PAGE = 100;
+/** How many deliveries a page has: more than any screen shows, and no more, since the first page is waited for. */
+const PAGE = 60;
 
 /** How many pages are kept; those that were not looked at for longest go. */
-const MOST_PAGES = 60;
+const MOST_PAGES = 100;
 
 /** How many may have come since before the list is opened anew, at the same place. */
 const MOST_FRESH = 2000;

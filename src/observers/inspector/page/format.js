@@ -21,13 +21,16 @@ export const minutes = (moment) => time(moment, new Date(), minute);
 /** Date and time in words. */
 export const fullTime = (moment) => whole.format(new Date(moment));
 
+const two = (large, unit, small, part) => (small ? `${large} ${unit} ${small} ${part}` : `${large} ${unit}`);
+
 /** A duration in milliseconds, for people. */
 export function duration(ms) {
   if (ms === null || ms === undefined) return "";
   if (ms < 1000) return `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
-  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
-  return `${Math.floor(ms / 3_600_000)} h ${Math.round((ms % 3_600_000) / 60_000)} min`;
+  const [seconds, minutes] = [Math.round(ms / 1000), Math.round(ms / 60_000)];
+  if (seconds < 3600) return two(Math.floor(seconds / 60), "min", seconds % 60, "s");
+  return two(Math.floor(minutes / 60), "h", minutes % 60, "min");
 }
 
 /** A number of bytes, for people. */

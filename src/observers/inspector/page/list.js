@@ -71,7 +71,7 @@ export function List({ deliveries, chosen, marked, choose }) {
   const isHere = chosen !== null && rows.some((one) => one.props.isChosen);
   return html`
     <div class="columns" aria-hidden="true">
-      <span>Time</span><span>Event</span><span>Contract</span><span>Origin</span><span>Status</span><span>Latency</span>
+      <span>No.</span><span>Time</span><span>Event</span><span>Contract</span><span>Origin</span><span>Status</span><span>Latency</span>
       <span>Signature</span><span>Size</span>
     </div>
     ${held > 0 && html`<button class="missed" onClick=${letIn}>↑ ${held} new</button>`}
@@ -95,13 +95,14 @@ function Row({ delivery, index, row, length, isChosen, isMarked, choose }) {
   return html`<div id=${`row-${delivery.number}`} class=${`row ${came.kind} ${isMarked ? "marked" : ""}`} style=${style} role="option"
     aria-selected=${isChosen ? "true" : "false"} aria-setsize=${length} aria-posinset=${index + 1}
     onClick=${() => choose(delivery.number)}>
+    <span class="number">#${delivery.number}</span>
     <span class="time" title=${fullTime(delivery.received_at)}>${time(delivery.received_at)}</span>
     <span class="name">${plain(cut(title(delivery), 200))}</span>
     <span class="contract">${delivery.contract ?? "–"}</span>
     <span class="origin">${delivery.origin}</span>
-    <span class=${`status ${came.kind}`}><i aria-hidden="true">${came.sign}</i> ${came.word}</span>
+    <span class=${`status ${came.kind}`}><i aria-hidden="true">${came.sign}</i> ${came.kind === "bad" && html`<b class="hidden">failed: </b>`}${came.word}</span>
     <span class="latency">${duration(last(delivery)?.duration_ms)}</span>
-    <span class=${`signature ${signed.kind}`}><i aria-hidden="true">${signed.sign}</i> ${signed.word}</span>
+    <span class=${`signature ${signed.kind}`}><i aria-hidden="true">${signed.sign}</i> <b class="hidden">signature </b>${signed.word}</span>
     <span class="size">${size(delivery.body_bytes)}</span>
   </div>`;
 }

@@ -2,14 +2,16 @@
 
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { get } from "./api.js";
-import { duration, outcomeOf, plain, time } from "./format.js";
+import { Axis, labelOf, outcome } from "./axis.js";
+import { Bots } from "./bots.js";
+import { duration, plain, time } from "./format.js";
 
 /** @param {{ bot: string, change: number, go: (place: object) => void, open: (number: number) => void, close: () => void }} props */
 export function Timeline({ bot, change, go, open, close }) {
   const [asked, setAsked] = useState(bot);
   const [state, setState] = useState({ timeline: null, fault: null });
+  useEffect(() => setAsked(bot), [bot]);
   useEffect(() => {
-    setAsked(bot);
     if (!bot) return setState({ timeline: null, fault: null });
     let isWanted = true;
     get(`/api/timeline/${encodeURIComponent(bot)}`).then(
@@ -25,36 +27,15 @@ export function Timeline({ bot, change, go, open, close }) {
   const { timeline, fault } = state;
   return html`<section class="page" aria-label="Timeline of a bot">
     <header class="heading"><button class="back" onClick=${close} aria-label="Back to the list">←</button><h2>Timeline</h2>
-      <form class="ask" onSubmit=${submit}><label>Bot <input value=${asked} placeholder="bot id" onInput=${(event) => setAsked(event.target.value)} /></label>
-      <button>Show</button></form></header>
+      <form class="ask" onSubmit=${submit}><label>Bot <input value=${asked} placeholder="bot id" spellcheck="false" onInput=${(event) => setAsked(event.target.value)} /></label>
+      <button>Show</button>${bot && html`<button type="button" onClick=${() => go({ bot: "" })}>All bots</button>`}</form></header>
     ${fault && html`<p class="fault">${fault.message} ${fault.hint}</p>`}
-    ${timeline && html`<${Axis} entries=${timeline.entries} open=${open} />${timeline.entries.length > 0 && html`<${Oddities} oddities=${timeline.oddities} open=${open} />`}
+    ${!bot && html`<${Bots} change=${change} choose=${(chosen) => go({ bot: chosen })} />`}
+    ${timeline?.entries.length === 0 && html`<p class="quiet">Nothing is recorded of this bot.</p>`}
+    ${timeline?.entries.length > 0 && html`<${Axis} timeline=${timeline} open=${open} /><${Oddities} oddities=${timeline.oddities} open=${open} />
       <${Steps} entries=${timeline.entries} open=${open} />`}
   </section>`;
 }
-
-function Axis({ entries, open }) {
-  if (!entries?.length) return html`<p class="quiet">Nothing is recorded of this bot.</p>`;
-  const times = entries.map((entry) => Date.parse(entry.at));
-  const [first, last] = [Math.min(...times), Math.max(...times)];
-  const [width, left] = [960, 12];
-  const x = (at) => left + (last > first ? ((at - first) / (last - first)) * (width - 2 * left) : 0);
-  return html`<svg class="chart axis-of-bot" viewBox=${`0 0 ${width} 70`} role="img" aria-label=${`${entries.length} deliveries in ${duration(last - first)}`}>
-    <line x1=${left} y1="34" x2=${width - left} y2="34" class="axis" />
-    ${entries.map((entry, at) => {
-      const came = outcome(entry);
-      return html`<g class="dot" onClick=${() => open(entry.number)}><title>${plain(labelOf(entry))}, ${came.word}, ${time(entry.at)}</title>
-        <circle cx=${x(times[at])} cy="34" r=${came.kind === "bad" ? 8 : 6} class=${`fill-${came.kind}`} />
-        ${came.kind === "bad" && html`<text x=${x(times[at])} y="38" text-anchor="middle" class="cross">✗</text>`}</g>`;
-    })}
-    <text x=${left} y="62" class="label">${time(first)}</text><text x=${width - left} y="62" class="label" text-anchor="end">${time(last)}</text>
-  </svg>`;
-}
-
-const labelOf = (entry) => entry.code ?? entry.end ?? entry.event_type ?? "delivery";
-
-/** What came of an entry, which has the newest attempt's status and error in it. */
-const outcome = (entry) => (entry.status === null && entry.error === null ? { kind: "idle", sign: "○", word: "not handed over" } : outcomeOf(entry));
 
 function Oddities({ oddities, open }) {
   if (!oddities?.length) return html`<p class="verdict good"><i aria-hidden="true">✓</i> Nothing odd: the order and the end are as they should be.</p>`;
@@ -63,14 +44,15 @@ function Oddities({ oddities, open }) {
 
 function Steps({ entries, open }) {
   let before = null;
-  return html`<ol class="steps">${(entries ?? []).map((entry) => {
+  return html`<ol class="steps">${entries.map((entry) => {
     const at = Date.parse(entry.at);
     const pause = before === null ? null : at - before;
     before = at;
     const came = outcome(entry);
-    return html`<li key=${entry.number}><span class="pause">${pause === null ? "" : `+${duration(Math.max(0, pause))}`}</span>
-      <span class=${`status ${came.kind}`}><i aria-hidden="true">${came.sign}</i> ${came.word}</span>
-      <button class="link" onClick=${() => open(entry.number)}>#${entry.number}</button> ${plain(labelOf(entry))}
-      <span class="quiet">${labelOf(entry) === entry.event_type ? "" : plain(entry.event_type ?? "")} ${time(at)}</span></li>`;
+    const label = labelOf(entry);
+    return html`<li key=${entry.number}><span class="at quiet">${time(at)}</span><span class="pause">${pause === null ? "" : `+${duration(Math.max(0, pause))}`}</span>
+      <button class="link" onClick=${() => open(entry.number)}>#${entry.number}</button>
+      <span class=${`status ${came.kind}`}><i aria-hidden="true">${came.sign}</i> ${came.word}</span> <span class="what">${plain(label)}</span>
+      <span class="kind quiet">${label === entry.event_type ? "" : plain(entry.event_type ?? "")}</span></li>`;
   })}</ol>`;
 }

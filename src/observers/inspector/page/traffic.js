@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { get } from "./api.js";
+import { useWidth } from "./chart.js";
 import { count, duration, minutes, plain, time } from "./format.js";
 
 const SPANS = [["15m", "15 minutes"], ["1h", "hour"], ["24h", "day"], ["168h", "week"]];
@@ -32,14 +33,15 @@ export function Traffic({ change, open, close }) {
 }
 
 function Buckets({ buckets }) {
+  const [box, width] = useWidth();
   const highest = Math.max(1, ...buckets.map((bucket) => bucket.deliveries));
   const sum = buckets.reduce((all, bucket) => all + bucket.deliveries, 0);
-  if (sum === 0) return html`<p class="quiet">Nothing came in that time.</p>`;
-  const [width, height] = [960, 180];
+  if (sum === 0) return html`<p class="quiet" ref=${box}>Nothing came in that time.</p>`;
+  const height = 180;
   const step = width / buckets.length;
   const failed = buckets.reduce((all, bucket) => all + bucket.rejected + bucket.unanswered, 0);
   return html`<h3>Deliveries: ${count(sum)}, of which ${count(failed)} failed</h3>
-    <svg class="chart" viewBox=${`0 0 ${width} ${height + 24}`} role="img"
+    <div ref=${box}><svg class="chart" viewBox=${`0 0 ${width} ${height + 24}`} role="img"
       aria-label=${`${sum} deliveries in ${buckets.length} steps of time, ${failed} failed; at most ${highest} in one step`}>
       <defs><pattern id="stripes" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
         <rect width="6" height="6" class="fill-bad" /><line x1="0" y1="0" x2="0" y2="6" class="stripe" /></pattern>
@@ -57,7 +59,7 @@ function Buckets({ buckets }) {
       })}
       <text x="6" y=${height + 17} class="label">${minutes(buckets[0].at)}</text>
       <text x=${width - 6} y=${height + 17} class="label" text-anchor="end">${minutes(buckets.at(-1).at)}</text>
-    </svg>
+    </svg></div>
     <p class="legend">${KINDS.map(([name, kind, word]) => html`<span key=${name}><i class=${`swatch ${kind}`} aria-hidden="true"></i> ${word}</span>`)}</p>`;
 }
 
@@ -68,9 +70,9 @@ function Latencies({ events }) {
   const longest = Math.max(...answered.map((event) => event.p99_ms), 1);
   return html`<h3>How long the handler took</h3>
     <table class="latencies"><thead><tr><th scope="col">Event</th><th scope="col">Deliveries</th><th scope="col">Half within</th>
-      <th scope="col">90 of 100</th><th scope="col">99 of 100</th><th scope="col" class="wide"><span class="hidden">Picture</span></th></tr></thead>
+      <th scope="col" class="spare">90 of 100</th><th scope="col">99 of 100</th><th scope="col" class="wide"><span class="hidden">Picture</span></th></tr></thead>
     <tbody>${answered.map((event) => html`<tr><th scope="row">${plain(event.event_type ?? "no event type")}</th><td>${count(event.deliveries)}</td>
-      <td>${duration(event.p50_ms)}</td><td>${duration(event.p90_ms)}</td><td>${duration(event.p99_ms)}</td>
+      <td>${duration(event.p50_ms)}</td><td class="spare">${duration(event.p90_ms)}</td><td>${duration(event.p99_ms)}</td>
       <td class="wide"><svg viewBox="0 0 200 12" class="bar" aria-hidden="true" preserveAspectRatio="none">
         <rect x="0" y="4" width=${(200 * event.p99_ms) / longest} height="4" class="fill-faint" />
         <rect x="0" y="2" width=${(200 * event.p90_ms) / longest} height="8" class="fill-middle" />

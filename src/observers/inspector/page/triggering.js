@@ -7,7 +7,7 @@ import { Dialog } from "./dialog.js";
 import { JsonField, SendRow, TargetField, pretty, wrong } from "./editor.js";
 
 const SIGNS = [
-  ["", "right"], ["wrong-secret", "with another secret"], ["tampered", "and then changed"], ["missing", "not at all"],
+  ["", "correctly"], ["wrong-secret", "with another secret"], ["tampered", "and then changed"], ["missing", "not at all"],
   ["malformed", "in a wrong form"], ["stale", "too long ago"],
 ];
 
@@ -52,7 +52,7 @@ export function TriggerDialog({ status, close, sent }) {
   const pick = (set) => (happening) => set(happening.target.value);
   return html`<${Dialog} title="Trigger an event" close=${close}>
     ${fault && html`<p class="fault">${fault.message}</p>`}
-    <div class="fields">
+    <div class="fields of-event">
       <label class="field">Contract<select value=${contract} onChange=${pick(setContract)}>
         ${contracts.map((one) => html`<option key=${one} value=${one}>${one}</option>`)}</select></label>
       <label class="field">Event<select value=${chosen ? nameOf(chosen) : ""} onChange=${pick(setEvent)}>
