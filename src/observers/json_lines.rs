@@ -20,9 +20,19 @@ pub fn ready(
     .to_string()
 }
 
-/// The line that the inspector has for a delivery that was deleted.
-pub fn deleted(number: i64) -> String {
-    json!({ "v": FORMAT_VERSION, "type": "deleted", "deleted": [number] }).to_string()
+/// The same from an inspector, with how many deliveries were ever deleted from the record.
+pub fn ready_to_watch(
+    ingress: Option<&str>,
+    inspector: &str,
+    public: Option<&str>,
+    artifacts: Option<&str>,
+    gone: i64,
+) -> String {
+    json!({
+        "v": FORMAT_VERSION, "type": "ready",
+        "ingress": ingress, "inspector": inspector, "public": public, "artifacts": artifacts, "gone": gone,
+    })
+    .to_string()
 }
 
 /// The lines for an update: `received`, `attempt` and `not_forwarded` carry all fields of the delivery. The `attempt` of

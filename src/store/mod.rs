@@ -9,6 +9,7 @@
 mod bodies;
 mod error;
 mod file;
+mod gone;
 mod health;
 mod import;
 mod insert;
@@ -28,6 +29,7 @@ mod row;
 mod schema;
 mod search;
 mod select;
+mod stretches;
 mod texts;
 mod writer;
 
@@ -39,6 +41,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 pub use error::StoreError;
+pub use gone::Stretch;
 pub use health::{Health, examine};
 pub use import::{Imported, Importer};
 pub use outcomes::{CameOf, LastAttempt};

@@ -10,7 +10,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, Row, Rows, params_from_it
 use super::bodies::Folder;
 use super::search::Texts;
 use super::select::{self, Road};
-use super::{Query, row, texts};
+use super::{Query, gone, row, texts};
 use crate::model::Delivery;
 
 /// What was found on a road.
@@ -42,11 +42,24 @@ pub(super) fn page(
     bodies: &Folder,
     query: &Query,
 ) -> rusqlite::Result<Vec<Delivery>> {
-    let Some(list) = select::select(connection, query, Road::List)? else { return Ok(Vec::new()) };
+    let passed;
+    let query = if query.offset > 0 && query.is_plain() {
+        let before = gone::passed(connection, query.before, query.offset)?;
+        passed = Query { before: Some(before), offset: 0, ..query.clone() };
+        &passed
+    } else {
+        query
+    };
+    let lists = select::select(connection, query, Road::List)?;
     let mut collector = Collector::new(connection, bodies, query)?;
     let trigrams = collector.texts.trigrams();
-    let mut list_statement = connection.prepare_cached(&list.text)?;
-    let mut listed = list_statement.query(params_from_iter(&list.values))?;
+    let prepare = |list: &select::Select| connection.prepare_cached(&list.text);
+    let mut statements = lists.iter().map(prepare).collect::<rusqlite::Result<Vec<_>>>()?;
+    let walks = statements.iter_mut().zip(&lists);
+    let walks = walks.map(|(statement, list)| statement.query(params_from_iter(&list.values)));
+    let mut walks = walks.collect::<rusqlite::Result<std::collections::VecDeque<_>>>()?;
+    // Where it is one without a text, the statement passes over what comes first.
+    let to_pass = if query.is_of_text() || lists.len() > 1 { query.offset } else { 0 };
     let mut numbers = match &trigrams {
         Some(_) => Some(connection.prepare_cached(texts::CANDIDATES)?),
         None => None,
@@ -55,9 +68,13 @@ pub(super) fn page(
         (Some(numbers), Some(trigrams)) => Candidates::new(connection, query, numbers, trigrams)?,
         _ => None,
     };
-    let (mut by_list, mut by_text) = (Page::of(query), Page::of(query));
+    let (mut by_list, mut by_text) = (Page::of(query.limit, to_pass), Page::of(query.limit, to_pass));
     while !by_list.is_full() && !by_text.is_full() {
-        let Some(row) = listed.next()? else { return Ok(by_list.found) };
+        let Some(walk) = walks.front_mut() else { return Ok(by_list.found) };
+        let Some(row) = walk.next()? else {
+            walks.pop_front();
+            continue;
+        };
         collector.look(row, &mut by_list)?;
         if let Some(road) = &mut candidates {
             match road.step(&mut collector, &mut by_text) {
@@ -75,10 +92,8 @@ pub(super) fn page(
 }
 
 impl Page {
-    fn of(query: &Query) -> Self {
-        // Without a text, the statement passes over what comes first.
-        let to_pass = if query.is_of_text() { query.offset } else { 0 };
-        Self { to_pass, limit: query.limit, found: Vec::new() }
+    fn of(limit: usize, to_pass: usize) -> Self {
+        Self { to_pass, limit, found: Vec::new() }
     }
 
     fn is_full(&self) -> bool {
@@ -116,7 +131,8 @@ impl<'s> Candidates<'s> {
         numbers: &'s mut CachedStatement<'_>,
         trigrams: String,
     ) -> rusqlite::Result<Option<Self>> {
-        let Some(single) = select::select(connection, query, Road::Single)? else { return Ok(None) };
+        let singles = select::select(connection, query, Road::Single)?;
+        let Some(single) = singles.into_iter().next() else { return Ok(None) };
         let bounds = (query.before.unwrap_or(i64::MAX), query.after.unwrap_or(i64::MIN));
         let numbers = numbers.query((trigrams, bounds.0, bounds.1))?;
         Ok(Some(Self { numbers, single: connection.prepare_cached(&single.text)?, values: single.values }))

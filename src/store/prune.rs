@@ -19,7 +19,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::bodies::{Folder, IS_LARGE, Place};
 use super::remove::{Removal, places};
-use super::{StoreError, bodies, file, room};
+use super::{StoreError, bodies, file, room, stretches};
 use crate::model::Clock;
 
 /// How long a slice may go on, in time, in deliveries and in bytes; whoever writes meanwhile waits for it.
@@ -192,6 +192,7 @@ impl Pruner {
                  AND seq < (SELECT max(seq) FROM relayed AS newest WHERE newest.channel = relayed.channel)"
         );
         transaction.execute(&text, [])?;
+        stretches::forget_old(&transaction)?;
         transaction.commit()?;
         self.bodies.give_back(&mut places);
         Ok(())
@@ -254,6 +255,7 @@ impl Pruner {
                     break;
                 }
             }
+            removal.finish()?;
         }
         transaction.commit()?;
         // Only now: a crash must not leave rows without bodies.

@@ -47,6 +47,28 @@ impl Query {
     pub(super) fn is_of_text(&self) -> bool {
         self.search.is_some() || self.bot.is_some()
     }
+
+    /// Whether everything fits that has a number in its bounds.
+    pub(super) fn is_plain(&self) -> bool {
+        let Self {
+            event,
+            contract,
+            origin,
+            failed,
+            unresolved,
+            came,
+            signature,
+            since,
+            until,
+            search,
+            bot,
+            ..
+        } = self;
+        let is_of_text = search.is_some() || bot.is_some();
+        let is_of_time = since.is_some() || until.is_some();
+        let is_of_kind = event.is_some() || contract.is_some() || origin.is_some() || signature.is_some();
+        !(is_of_text || is_of_time || is_of_kind || *failed || *unresolved || came.is_some())
+    }
 }
 
 /// What came of a delivery, by its last attempt.

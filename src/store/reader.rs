@@ -6,7 +6,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::bodies::Folder;
-use super::{Query, Recorded, Selector, StoreError, bodies, file, insert, page, room, row, schema, select};
+use super::{
+    Query, Recorded, Selector, StoreError, Stretch, bodies, file, gone, insert, page, room, row, schema,
+    select,
+};
 use crate::model::{ChannelId, Delivery, Request};
 
 /// How many deliveries are looked at a time where all are wanted.
@@ -82,6 +85,10 @@ impl Reader {
 
     /// How many deliveries fit, its limit and its text left out of account.
     pub fn count(&self, query: &Query) -> Result<u64, StoreError> {
+        if query.is_plain() {
+            let count = || gone::count(&self.connection, query.after, query.before);
+            return self.at_one_moment(count).map(|count| u64::try_from(count).unwrap_or_default());
+        }
         self.at_one_moment(|| match select::count(&self.connection, query)? {
             Some(select) => {
                 let mut statement = self.connection.prepare_cached(&select.text)?;
@@ -90,6 +97,16 @@ impl Reader {
             }
             None => Ok(0),
         })
+    }
+
+    /// How many deliveries were deleted in all, however they were.
+    pub fn gone(&self) -> Result<i64, StoreError> {
+        self.at_one_moment(|| gone::sum(&self.connection))
+    }
+
+    /// The stretches of numbers that were deleted, lowest first; up to so many of the highest.
+    pub fn gone_stretches(&self, most: usize) -> Result<Vec<Stretch>, StoreError> {
+        self.at_one_moment(|| gone::stretches(&self.connection, most))
     }
 
     /// A delivery with everything that was kept of it; `None` when there is none like that.

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{CachedStatement, Connection, Params, Statement, TransactionBehavior};
 
 use super::bodies::{Folder, IS_LARGE, Place};
-use super::{StoreError, file};
+use super::{StoreError, file, gone};
 
 /// How many pages of log are copied back at once.
 const LOG_PAGES: i64 = 1000;
@@ -30,13 +30,17 @@ fn take_out(connection: &mut Connection, number: i64) -> rusqlite::Result<Option
     if transaction.query_row(waits, [number], |row| row.get(0))? {
         return Ok(None);
     }
-    let bodies = Removal::prepare(&transaction)?.take_out(number)?;
+    let mut removal = Removal::prepare(&transaction)?;
+    let bodies = removal.take_out(number)?;
+    removal.finish()?;
     transaction.commit()?;
     Ok(Some(bodies))
 }
 
 /// The statements that take a delivery out, in a transaction of the caller's.
 pub(super) struct Removal<'c> {
+    connection: &'c Connection,
+    gone: Vec<i64>,
     large: CachedStatement<'c>,
     deletions: [CachedStatement<'c>; 3],
 }
@@ -48,20 +52,29 @@ impl<'c> Removal<'c> {
              UNION ALL SELECT body FROM attempts WHERE delivery = ?1 AND {IS_LARGE}"
         ))?;
         let deletions = [
-            connection.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?,
             connection.prepare_cached("DELETE FROM deliveries WHERE number = ?1")?,
+            connection.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?,
             connection.prepare_cached("DELETE FROM texts WHERE rowid = ?1")?,
         ];
-        Ok(Self { large, deletions })
+        Ok(Self { connection, gone: Vec::new(), large, deletions })
     }
 
     /// Takes it out; the space of its large bodies is given back once the transaction is committed.
     pub(super) fn take_out(&mut self, number: i64) -> rusqlite::Result<Vec<Place>> {
         let bodies = places(&mut self.large, [number])?;
-        for deletion in &mut self.deletions {
+        let [delivery, others @ ..] = &mut self.deletions;
+        if delivery.execute([number])? > 0 {
+            self.gone.push(number);
+        }
+        for deletion in others {
             deletion.execute([number])?;
         }
         Ok(bodies)
+    }
+
+    /// Notes what was taken out; comes last in the transaction.
+    pub(super) fn finish(self) -> rusqlite::Result<()> {
+        gone::add(self.connection, self.gone)
     }
 }
 

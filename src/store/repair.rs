@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, params_from_iter};
 
-use super::{Reader, Selector, StoreError, file, health};
+use super::{Reader, Selector, StoreError, file, gone, health};
 use crate::model::Clock;
 
 /// How many deliveries go into one transaction.
@@ -263,7 +263,8 @@ impl Fresh {
         let last = self.known.last().copied().into_iter().chain([self.last]).filter(is_likely).max();
         self.connection.execute("DELETE FROM sqlite_sequence WHERE name = 'deliveries'", [])?;
         let text = "INSERT INTO sqlite_sequence (name, seq) VALUES ('deliveries', ?1)";
-        self.connection.execute(text, [last.unwrap_or(newest)]).map(drop)
+        self.connection.execute(text, [last.unwrap_or(newest)])?;
+        gone::note_all(&self.connection)
     }
 }
 

@@ -11,7 +11,7 @@ use super::StoreError;
 /// Only ever add to the end. A new name in a column of names (`origin`, `signature`, `contract`, `error`) needs a
 /// step as well, an empty one: older programs take an unknown name for damage.
 pub(super) const MIGRATIONS: &[&str] =
-    &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE, LARGE_BODIES, TEXT_INDEX, RELAYED];
+    &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE, LARGE_BODIES, TEXT_INDEX, RELAYED, LONG_LISTS];
 
 /// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked, and
 /// trailers stand behind an empty line of it.
@@ -123,6 +123,21 @@ const RELAYED: &str = "
         late_since INTEGER
     );
     CREATE UNIQUE INDEX relayed_seq ON relayed (channel, seq);
+";
+
+/// What makes lists of a million fast: which numbers are not there any more (`gone`), and what occurs in which stretch of
+/// numbers (`stretches`). Whoever inserts pays for neither.
+const LONG_LISTS: &str = "
+    CREATE TABLE gone (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
+    INSERT INTO gone
+        SELECT before + 1, number - 1 FROM (
+            SELECT number, lag(number, 1, 0) OVER (ORDER BY number) AS before FROM deliveries
+        ) WHERE number > before + 1;
+    INSERT INTO gone
+        SELECT newest + 1, seq FROM sqlite_sequence,
+            (SELECT coalesce(max(number), 0) AS newest FROM deliveries)
+        WHERE name = 'deliveries' AND seq > newest;
+    CREATE TABLE occurs (what TEXT NOT NULL, stretch INTEGER NOT NULL, PRIMARY KEY (what, stretch)) WITHOUT ROWID;
 ";
 
 /// How many steps `connection` has behind it.

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::{Came, Query, bodies};
+use super::{Came, Query, bodies, stretches};
 
 /// The columns of a delivery, for [`row::delivery`](super::row::delivery), but for `number` and `body_bytes`.
 const DELIVERY: &str = "d.id AS id, d.received_at AS received_at, d.origin AS origin,
@@ -57,32 +57,47 @@ enum Events {
     Like(String),
 }
 
-/// The SELECT for `query` on a road, newest first and without its limit; `None` when nothing can be found. When there is
-/// text to search for, it has the columns `headers` and `body` as well and leaves the searching to its reader, and the
-/// passing over of what comes first too.
-pub(super) fn select(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result<Option<Select>> {
-    let Some((mut select, key, parts)) = parts(connection, query, road)? else { return Ok(None) };
+/// The SELECTs for `query` on a road, one behind the other newest first and without its limit; none when nothing can be
+/// found. When there is text to search for, they have the columns `headers` and `body` as well and leave the searching to
+/// their reader. Passing over what comes first is left to the reader then as well, and when there are several.
+pub(super) fn select(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result<Vec<Select>> {
+    let Some(Parts { values, key, walks }) = parts(connection, query, road)? else { return Ok(Vec::new()) };
     let bodies = if query.is_of_text() { ", d.headers AS headers, d.body AS body" } else { "" };
     let columns = delivery_columns();
-    let parts = parts.into_iter().map(|part| format!("SELECT {key} AS number, {columns}{bodies} {part}"));
-    select.text = parts.collect::<Vec<_>>().join(" UNION ALL ") + " ORDER BY number DESC";
-    if road == Road::List && query.offset > 0 && !query.is_of_text() {
-        // Rows are passed over without their columns being read.
-        select.text += &format!(" LIMIT -1 OFFSET {}", query.offset);
-    }
-    Ok(Some(select))
+    let passes = road == Road::List && query.offset > 0 && !query.is_of_text() && walks.len() == 1;
+    let select = |Walk { parts, order }: Walk| {
+        let parts = parts.into_iter().map(|part| format!("SELECT {key} AS number, {columns}{bodies} {part}"));
+        let mut text = parts.collect::<Vec<_>>().join(" UNION ALL ") + " ORDER BY " + order;
+        if passes {
+            // Rows are passed over without their columns being read.
+            text += &format!(" LIMIT -1 OFFSET {}", query.offset);
+        }
+        Select { text, values: values.clone() }
+    };
+    Ok(walks.into_iter().map(select).collect())
 }
 
 /// The SELECT that counts what fits `query`, its limit and its text left out of account.
 pub(super) fn count(connection: &Connection, query: &Query) -> rusqlite::Result<Option<Select>> {
-    let Some((mut select, _, parts)) = parts(connection, query, Road::List)? else { return Ok(None) };
-    let parts = parts.into_iter().map(|part| format!("SELECT count(*) AS fits {part}"));
-    select.text = format!("SELECT sum(fits) FROM ({})", parts.collect::<Vec<_>>().join(" UNION ALL "));
-    Ok(Some(select))
+    let Some(Parts { values, walks, .. }) = parts(connection, query, Road::List)? else { return Ok(None) };
+    let parts = walks.into_iter().flat_map(|walk| walk.parts);
+    let parts = parts.map(|part| format!("SELECT count(*) AS fits {part}"));
+    let text = format!("SELECT sum(fits) FROM ({})", parts.collect::<Vec<_>>().join(" UNION ALL "));
+    Ok(Some(Select { text, values }))
 }
 
-/// The values of a query, the column it is ordered by, and for each of its event types FROM and WHERE.
-type Parts = (Select, &'static str, Vec<String>);
+/// The values of a query, the column it is ordered by, and its walks, the newest first.
+struct Parts {
+    values: Vec<Value>,
+    key: &'static str,
+    walks: Vec<Walk>,
+}
+
+/// FROM and WHERE, for each event type if there are such, and the order of all.
+struct Walk {
+    parts: Vec<String>,
+    order: &'static str,
+}
 
 fn parts(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result<Option<Parts>> {
     let is_of_failures = is_of_failures(query);
@@ -110,6 +125,10 @@ fn parts(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result
     select.conditions(query, road, key, &mut conditions);
     let mut parts = Vec::new();
     match events {
+        Events::Any if road == Road::List && !is_of_failures && !stretches::words(query).is_empty() => {
+            let walks = vec![behind(&conditions), by_stretches(query, &conditions)];
+            return Ok(Some(Parts { values: select.values, key, walks }));
+        }
         Events::Any => parts.push(conditions),
         Events::Like(pattern) => {
             conditions.push(format!("d.event_type GLOB {}", select.bind(pattern)));
@@ -127,7 +146,38 @@ fn parts(connection: &Connection, query: &Query, road: Road) -> rusqlite::Result
         return Ok(None);
     }
     let part = |conditions: Vec<String>| format!("FROM {table} WHERE {}", conditions.join(" AND "));
-    Ok(Some((select, key, parts.into_iter().map(part).collect())))
+    let parts = parts.into_iter().map(part).collect();
+    let walks = vec![Walk { parts, order: "number DESC" }];
+    Ok(Some(Parts { values: select.values, key, walks }))
+}
+
+/// The walk along what is in no whole stretch yet.
+fn behind(conditions: &[String]) -> Walk {
+    let (rest, all) = (stretches::rest(), conditions.join(" AND "));
+    let part = format!("FROM deliveries AS d WHERE d.number >= {rest} AND {all}");
+    Walk { parts: vec![part], order: "number DESC" }
+}
+
+/// The walk along the stretches that have something that the query is for.
+fn by_stretches(query: &Query, conditions: &[String]) -> Walk {
+    let length = stretches::LENGTH;
+    let mut conditions = conditions.to_vec();
+    for (at, word) in stretches::words(query).iter().enumerate() {
+        conditions.push(match at {
+            0 => format!("o.what = '{word}'"),
+            _ => format!("EXISTS (SELECT 1 FROM occurs WHERE what = '{word}' AND stretch = o.stretch)"),
+        });
+    }
+    conditions.extend(query.before.map(|before| format!("o.stretch <= {}", before.div_euclid(length))));
+    conditions.extend(query.after.map(|after| format!("o.stretch >= {}", after.div_euclid(length))));
+    // The order of a CROSS JOIN is kept.
+    let part = format!(
+        "FROM occurs AS o CROSS JOIN deliveries AS d
+             ON d.number BETWEEN o.stretch * {length} AND o.stretch * {length} + {length} - 1
+         WHERE {}",
+        conditions.join(" AND ")
+    );
+    Walk { parts: vec![part], order: "o.stretch DESC, number DESC" }
 }
 
 /// Whether the list walks the index of what was not acknowledged.
@@ -264,17 +314,21 @@ mod tests {
                 )
                 .unwrap();
         }
-        let select = select(&connection, query, road).unwrap().unwrap();
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.text)).unwrap();
-        let steps =
-            statement.query_map(params_from_iter(&select.values), |row| row.get::<_, String>(3)).unwrap();
-        steps.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+        let mut steps = Vec::new();
+        for select in select(&connection, query, road).unwrap() {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.text)).unwrap();
+            let rows =
+                statement.query_map(params_from_iter(&select.values), |row| row.get::<_, String>(3)).unwrap();
+            steps.extend(rows.collect::<Result<Vec<_>, _>>().unwrap());
+        }
+        steps.join("\n")
     }
 
     #[test]
     fn every_list_walks_an_index_and_sorts_nothing() {
         let event = |pattern: &str| Query { event: Some(pattern.to_owned()), ..Query::default() };
         let since = Some(jiff::Timestamp::UNIX_EPOCH);
+        let origin = Some(crate::model::Origin::Api);
         for (query, way) in [
             (Query::default(), "SCAN d"),
             (Query { before: Some(5), ..Query::default() }, "SEARCH d USING INTEGER PRIMARY KEY (rowid<?)"),
@@ -289,6 +343,15 @@ mod tests {
                 "INDEX deliveries_replay_of (replay_of=? AND rowid>?)",
             ),
             (Query { failed: true, before: Some(5), ..event("a.*") }, "attempts_unacknowledged (delivery<?)"),
+            (Query { origin, ..Query::default() }, "SEARCH o USING PRIMARY KEY (what=?)"),
+            (
+                Query { origin, before: Some(5), ..Query::default() },
+                "o USING PRIMARY KEY (what=? AND stretch<?)",
+            ),
+            (
+                Query { came: Some(Came::Nothing), ..Query::default() },
+                "d USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+            ),
         ] {
             let list = plan(&query, Road::List);
             assert!(list.contains(way), "{query:?}\n{list}");

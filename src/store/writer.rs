@@ -16,7 +16,7 @@ use super::insert::{self, Inserts};
 use super::later::Later;
 use super::outbox::{Outbox, Reply};
 use super::room::{Gauge, Room};
-use super::{repair, texts};
+use super::{repair, stretches, texts};
 use crate::model::{Attempt, Clock, Incoming, Relayed, Target};
 
 /// How many jobs go into one transaction at most.
@@ -92,6 +92,8 @@ enum Chore {
     Index,
     /// Merges some of that.
     Merge,
+    /// Notes what occurs where.
+    Stretches,
     /// Copies the log back into the file.
     CopyBack,
 }
@@ -250,11 +252,16 @@ impl Writer {
                     texts::fill(connection, || queue.is_empty())
                 };
                 // When it fails, a search does without; it is tried again.
-                if self.without_waiting(more) == Ok(true) { Chore::Merge } else { Chore::CopyBack }
+                if self.without_waiting(more) == Ok(true) { Chore::Merge } else { Chore::Stretches }
             }
             Chore::Merge => {
                 let more = self.without_waiting(|connection, _| texts::merge(connection));
                 if more == Ok(true) { Chore::Merge } else { Chore::Index }
+            }
+            Chore::Stretches => {
+                let more = self
+                    .without_waiting(|connection, queue| stretches::fill(connection, || queue.is_empty()));
+                if more == Ok(true) { Chore::Stretches } else { Chore::CopyBack }
             }
             Chore::CopyBack => {
                 self.copy_back("PASSIVE");

@@ -118,7 +118,7 @@ pub async fn delete(State(inspector): State<Inspector>, Path(id): Path<String>) 
         return Err(Fault::new(StatusCode::CONFLICT, "held", message));
     }
     // The only error is that nobody watches.
-    drop(inspector.0.deletions.send(number));
+    drop(inspector.0.deletions.send(()));
     Ok(object_answer(&json!({ "v": FORMAT_VERSION, "deleted": [number] })))
 }
 

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Inspector;
 use super::answer::Fault;
+use super::deleted::Deleted;
 use super::told::{Page, Told, newest};
 use crate::bus::Subscription;
 use crate::model::Update;
@@ -103,16 +104,16 @@ pub async fn live(
     // From here on the bus remembers what is published; what came before is in the record.
     let updates = inspector.0.parts.bus.as_ref().map(crate::bus::Bus::subscribe);
     let folder = inspector.0.parts.folder.clone();
-    let after = match resume.after {
-        Some(after) => after.max(0),
-        None => inspector.read(newest).await?.unwrap_or_default(),
-    };
+    let look = |reader: &Reader| Ok((newest(reader)?, Deleted::so_far(reader)?));
+    let (newest, deleted) = inspector.read(look).await?.unwrap_or_default();
+    let after = resume.after.map_or(newest, |after| after.max(0));
     let watcher = Watcher {
         told: Told::new(after, open),
         updates,
         deletions: inspector.0.deletions.subscribe(),
         folder,
-        queue: VecDeque::from([inspector.ready_line()]),
+        queue: VecDeque::from([inspector.ready_line(deleted.sum())]),
+        deleted,
         is_behind: true,
         _place: place,
     };
@@ -157,8 +158,9 @@ fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
 struct Watcher {
     told: Told,
     updates: Option<Subscription>,
-    /// What other pages, or this one, delete.
-    deletions: broadcast::Receiver<i64>,
+    /// Says that this inspector deleted something, so that it is looked at now.
+    deletions: broadcast::Receiver<()>,
+    deleted: Deleted,
     folder: PathBuf,
     /// Lines on their way out.
     queue: VecDeque<String>,
@@ -210,11 +212,10 @@ impl Watcher {
                 // What came before comes first.
                 heard = hear(&mut self.updates), if !self.is_behind => self.take(heard, told_at).await,
                 deleted = self.deletions.recv() => match deleted {
-                    Ok(number) => {
-                        self.queue.push_back(json_lines::deleted(number));
+                    Ok(()) | Err(RecvError::Lagged(_)) => {
+                        self.is_behind = true;
                         Ok(())
                     }
-                    Err(RecvError::Lagged(_)) => Ok(()),
                     Err(RecvError::Closed) => Err(Gone),
                 },
                 _ = look.tick() => {
@@ -258,19 +259,21 @@ impl Watcher {
     /// Reads a page of what the record has beyond what was told.
     async fn look(&mut self) -> Result<(), Gone> {
         let mut told = std::mem::replace(&mut self.told, Told::new(0, []));
+        let mut deleted = std::mem::take(&mut self.deleted);
         let folder = self.folder.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let news = Reader::open(&folder).and_then(|reader| match reader {
-                Some(reader) => told.next_page(&reader),
-                None => Ok(Page::default()),
+                Some(reader) => Ok((told.next_page(&reader)?, deleted.since(&reader)?)),
+                None => Ok((Page::default(), None)),
             });
-            (told, news)
+            (told, deleted, news)
         });
         // It fails only when the runtime is shutting down.
-        let (told, page) = looked.await.map_err(|_ended| Gone)?;
-        self.told = told;
+        let (told, deleted, news) = looked.await.map_err(|_ended| Gone)?;
+        (self.told, self.deleted) = (told, deleted);
         // What cannot be read now is tried again at the next look.
-        let Page { news, is_last } = page.unwrap_or_default();
+        let (Page { news, is_last }, gone) = news.unwrap_or_default();
+        self.queue.extend(gone);
         self.is_behind = !is_last;
         self.queue.extend(news.iter().flat_map(|update| json_lines::lines(update, None)));
         Ok(())

@@ -8,6 +8,7 @@ mod answer;
 mod bots;
 mod catalogue;
 mod check;
+mod deleted;
 mod deliveries;
 mod export;
 mod guard;
@@ -52,9 +53,6 @@ pub const PORT: u16 = 4401;
 
 /// How many exports are made at a time.
 const MOST_EXPORTS: usize = 1;
-
-/// How many deletions a watcher may be behind before it misses some; a page finds those when it asks for what is gone.
-const MOST_DELETIONS: usize = 1024;
 
 /// A `listen` that requests of the page go through.
 #[derive(Clone, Debug)]
@@ -118,8 +116,8 @@ struct Inner {
     watchers: Arc<Semaphore>,
     /// Each is made in memory.
     exports: Arc<Semaphore>,
-    /// The numbers of what was deleted, for those who watch.
-    deletions: broadcast::Sender<i64>,
+    /// Nudges those who watch when something was deleted.
+    deletions: broadcast::Sender<()>,
 }
 
 /// What every answer says to the browser: show nothing but this, tell nobody.
@@ -141,7 +139,7 @@ impl Inspector {
         let guard = Guard::new(port, token);
         let watchers = Arc::new(Semaphore::new(live::MOST_WATCHERS));
         let exports = Arc::new(Semaphore::new(MOST_EXPORTS));
-        let deletions = broadcast::channel(MOST_DELETIONS).0;
+        let deletions = broadcast::channel(1).0;
         Self(Arc::new(Inner { parts, port, guard, watchers, exports, deletions }))
     }
 
@@ -198,14 +196,14 @@ impl Inspector {
         tokio::task::spawn_blocking(look).await.unwrap_or(Ok(None))
     }
 
-    /// The line that a watcher gets first.
-    fn ready_line(&self) -> String {
+    /// The line that a watcher gets first; so many deliveries were deleted by then.
+    fn ready_line(&self, gone: i64) -> String {
         let through = (self.0.parts.through)();
         let through = through.as_ref();
         let artifacts = through.and_then(|through| through.artifact_server.as_deref());
         let public = self.tunnel().and_then(|tunnel| tunnel.public);
         let ingress = through.map(|through| through.url.as_str());
-        json_lines::ready(ingress, Some(&self.url()), public.as_deref(), artifacts)
+        json_lines::ready_to_watch(ingress, &self.url(), public.as_deref(), artifacts, gone)
     }
 
     /// What the tunnel is like at this moment.

@@ -2,7 +2,7 @@
 
 use tempfile::{TempDir, tempdir};
 
-use super::super::{Limits, Pruner, texts};
+use super::super::{Limits, Pruner, stretches, texts};
 use super::*;
 
 fn found(folder: &Path, text: &str) -> Vec<i64> {
@@ -26,6 +26,7 @@ fn watermark(folder: &Path) -> i64 {
 pub(super) fn fill(folder: &Path) {
     let mut outsider = outsider(folder);
     while texts::fill(&mut outsider, || true).unwrap() {}
+    while stretches::fill(&mut outsider, || true).unwrap() {}
 }
 
 /// A record of so many deliveries, each with its number in its path, and of every third the word `zebra` in its body.

@@ -91,8 +91,36 @@ fn every_watcher_hears_what_is_deleted_on_another_page() {
         let mut watchers = ["", "?after=1000"].map(|question| Watcher::connect(client, question));
         assert_eq!(client.delete(&format!("/api/deliveries/{last}")).status, 200);
         for watcher in &mut watchers {
-            assert_eq!(watcher.line(), serde_json::json!({ "v": 1, "type": "deleted", "deleted": [last] }));
+            let told = watcher.line();
+            assert_eq!((&told["type"], &told["deleted"]), (&"deleted".into(), &serde_json::json!([last])));
         }
+    }
+}
+
+#[test]
+fn every_watcher_hears_what_is_pruned_by_another_process() {
+    let inspected = Inspected::start(&[]);
+    let done = inspected.world.run(&["trigger", "meeting.failed", "--count", "150"]);
+    assert_eq!(done.code(), 0);
+    let alone = inspected.world.start(&["inspector", "--json"]);
+    let alone = Client::new(&url(&alone), &token(inspected.world.folder(), &url(&alone)));
+    let mut watchers = [&inspected.client, &alone].map(|client| Watcher::connect(client, ""));
+    for (keep, key, expected) in
+        [("148", "deleted", serde_json::json!([1, 2])), ("10", "ranges", serde_json::json!([[3, 140]]))]
+    {
+        assert_eq!(inspected.world.run(&["deliveries", "prune", "--keep", keep]).code(), 0);
+        for watcher in &mut watchers {
+            // Pruning goes in slices, of which each may be told by itself.
+            let mut told = watcher.line();
+            while told[key] != expected && told["gone"].as_i64() < Some(140) {
+                told = watcher.line();
+            }
+            assert_eq!((&told["type"], &told[key]), (&"deleted".into(), &expected), "{told}");
+        }
+        let status = inspected.client.object("/api/status");
+        assert_eq!(status["deliveries"].to_string(), keep);
+        let page = inspected.client.object("/api/deliveries?offset=5&limit=1&total=true");
+        assert_eq!((&page["deliveries"][0]["number"], &page["total"]), (&145.into(), &status["deliveries"]));
     }
 }
 

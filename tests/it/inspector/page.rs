@@ -57,6 +57,13 @@ fn no_view_keeps_anybody_out() {
 }
 
 #[test]
+fn a_screen_reader_gets_what_is_seen_and_hears_of_failures_and_not_of_every_row() {
+    let rejecting = Handler::answering(500, "no");
+    let inspected = Inspected::start(&["--route", &format!("meeting.failed={}", rejecting.target())]);
+    insta::assert_snapshot!("inspector_spoken", steps("spoken", &inspected, &[]));
+}
+
+#[test]
 fn whoever_sees_it_first_finds_what_failed_mends_it_and_sees_it_succeed() {
     let world = World::new();
     let demo = world.start(&["demo", "--stay", "--json"]);

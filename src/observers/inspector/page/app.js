@@ -74,11 +74,14 @@ function App() {
   // What happens.
   useEffect(() => {
     let redraw = 0;
-    const gone = (numbers) => {
-      say(`${numbers.map((number) => `#${number}`).join(", ")} ${numbers.length > 1 ? "are" : "is"} deleted`);
-      setPins((before) => pinned.drop(before, numbers));
-      if (numbers.includes(here.current.place.chosen)) go({ chosen: null });
-      if (numbers.includes(here.current.marked)) setMarked(null);
+    const gone = (line) => {
+      const named = line.deleted ?? [];
+      const is = (number) => named.includes(number) || (line.ranges ?? []).some(([first, last]) => first <= number && number <= last);
+      if (named.length && named.length <= 5) say(`${named.map((number) => `#${number}`).join(", ")} ${named.length > 1 ? "are" : "is"} deleted`);
+      else say("Older deliveries are deleted");
+      setPins((before) => pinned.drop(before, is));
+      if (is(here.current.place.chosen)) go({ chosen: null });
+      if (is(here.current.marked)) setMarked(null);
     };
     const failures = new Failures(setNews);
     const ask = () => get("/api/status").then(setStatus, () => {});
@@ -87,7 +90,7 @@ function App() {
       for (const line of lines) {
         if (line.type === "attempt") failures.hear(line);
         if (OF_STATE.has(line.type)) ask();
-        if (line.type === "deleted") gone(line.deleted);
+        if (line.type === "deleted") gone(line);
         if (line.type === "error") say(line.message, line.hint);
         if (line.number === here.current.place.chosen) setChanges(({ count }) => ({ number: line.number, count: count + 1 }));
       }

@@ -33,6 +33,7 @@ export function Axis({ timeline: { entries, oddities }, open }) {
   const foot = LINE + 18 + lanes * STEP;
   return html`<div ref=${box}><svg class="chart axis-of-bot" viewBox=${`0 0 ${width} ${foot + 22}`} role="img"
       aria-label=${`${entries.length} deliveries in ${duration(last - first)}; the list below has each of them`}>
+    <g aria-hidden="true">
     ${entries.slice(1).map((entry, at) => {
       const [from, to] = [x(times[at]), x(times[at + 1])];
       const isGap = gaps.has(`${entries[at].number},${entry.number}`);
@@ -51,7 +52,7 @@ export function Axis({ timeline: { entries, oddities }, open }) {
     })}
     <text x=${margin} y=${foot + 14} class="label">${time(first)}</text>
     ${last > first && html`<text x=${width - margin} y=${foot + 14} class="label" text-anchor="end">${time(last)}</text>`}
-  </svg></div>`;
+  </g></svg></div>`;
 }
 
 /** Names below their dots, each in the first line that has room for it; none where no line has. */

@@ -32,7 +32,7 @@ export function Bots({ change, choose }) {
     ${!looked && !fault && html`<p class="quiet">Looking through the newest deliveries…</p>`}
     ${looked && bots.length === 0 && html`<p class="quiet">${next === null ? "No delivery is about a bot so far." : "The newest deliveries are about no bot."}</p>`}
     ${bots.length > 0 && html`<h3>Bots, the one that was heard of last first</h3>
-      <table class="bots"><thead><tr><th scope="col">Bot</th><th scope="col">Last heard of</th><th scope="col">Last event</th>
+      <table class="bots" aria-label="Bots"><thead><tr><th scope="col">Bot</th><th scope="col">Last heard of</th><th scope="col">Last event</th>
         <th scope="col">Deliveries</th><th scope="col">Failed</th></tr></thead>
       <tbody>${bots.map((bot) => html`<tr key=${bot.bot_id}><th scope="row"><button class="link" onClick=${() => choose(bot.bot_id)}>${plain(bot.bot_id)}</button></th>
         <td title=${fullTime(bot.received_at)}>${time(bot.received_at)}</td><td>${plain(bot.event_type ?? "–")}</td><td>${count(bot.deliveries)}</td>

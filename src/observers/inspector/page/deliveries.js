@@ -150,10 +150,14 @@ export class Deliveries {
 
   /** Takes in what happened. */
   hear(lines) {
+    for (const { gone } of lines.filter((line) => line.gone !== undefined)) {
+      // Told at once, or found out when the page comes back from a sleep.
+      if (gone !== (this.gone ?? gone)) this.openLater();
+      this.gone = gone;
+    }
     if (!this.isOpen) return;
     let isNews = false;
     for (const line of lines) {
-      if (line.type === "deleted") this.openLater();
       if (typeof line.number !== "number") continue;
       const here = this.replace(line);
       if (here || line.number <= this.anchor) continue;

@@ -20,7 +20,7 @@ export function toggle(pins, shown, title) {
 }
 
 /** Takes out the pins of what is gone; what is pinned then. */
-export const drop = (pins, numbers) => (pins.some((pin) => numbers.includes(pin.number)) ? keep(pins.filter((pin) => !numbers.includes(pin.number))) : pins);
+export const drop = (pins, isGone) => (pins.some((pin) => isGone(pin.number)) ? keep(pins.filter((pin) => !isGone(pin.number))) : pins);
 
 function keep(next) {
   try {

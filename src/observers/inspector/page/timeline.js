@@ -39,12 +39,12 @@ export function Timeline({ bot, change, go, open, close }) {
 
 function Oddities({ oddities, open }) {
   if (!oddities?.length) return html`<p class="verdict good"><i aria-hidden="true">✓</i> Nothing odd: the order and the end are as they should be.</p>`;
-  return html`<h3>What is odd</h3><ul class="oddities">${oddities.map((one) => html`<li><i aria-hidden="true">!</i> ${plain(one.message)}${one.numbers.slice(0, 5).map((number) => html` <button class="link" onClick=${() => open(number)}>#${number}</button>`)}</li>`)}</ul>`;
+  return html`<h3>What is odd</h3><ul class="oddities" aria-label="What is odd">${oddities.map((one) => html`<li><i aria-hidden="true">!</i> ${plain(one.message)}${one.numbers.slice(0, 5).map((number) => html` <button class="link" onClick=${() => open(number)}>#${number}</button>`)}</li>`)}</ul>`;
 }
 
 function Steps({ entries, open }) {
   let before = null;
-  return html`<ol class="steps">${entries.map((entry) => {
+  return html`<ol class="steps" aria-label="Each delivery, in the order of the life">${entries.map((entry) => {
     const at = Date.parse(entry.at);
     const pause = before === null ? null : at - before;
     before = at;

@@ -46,7 +46,7 @@ function Buckets({ buckets }) {
       <defs><pattern id="stripes" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
         <rect width="6" height="6" class="fill-bad" /><line x1="0" y1="0" x2="0" y2="6" class="stripe" /></pattern>
         <pattern id="dots" width="6" height="6" patternUnits="userSpaceOnUse"><rect width="6" height="6" class="fill-odd" /><circle cx="3" cy="3" r="1.3" class="dot-in" /></pattern></defs>
-      <line x1="0" y1=${height} x2=${width} y2=${height} class="axis" /><text x="6" y="16" class="label">${highest}</text>
+      <g aria-hidden="true"><line x1="0" y1=${height} x2=${width} y2=${height} class="axis" /><text x="6" y="16" class="label">${highest}</text>
       ${buckets.map((bucket, at) => {
         let bottom = height;
         return html`<g><title>${time(bucket.at)}: ${KINDS.map(([name, , word]) => `${bucket[name]} ${word}`).join(", ")}</title>
@@ -59,7 +59,7 @@ function Buckets({ buckets }) {
       })}
       <text x="6" y=${height + 17} class="label">${minutes(buckets[0].at)}</text>
       <text x=${width - 6} y=${height + 17} class="label" text-anchor="end">${minutes(buckets.at(-1).at)}</text>
-    </svg></div>
+    </g></svg></div>
     <p class="legend">${KINDS.map(([name, kind, word]) => html`<span key=${name}><i class=${`swatch ${kind}`} aria-hidden="true"></i> ${word}</span>`)}</p>`;
 }
 
