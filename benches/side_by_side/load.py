@@ -25,14 +25,16 @@ end
 
 def run(contestant, body, connections, seconds, folder):
     """Starts a proxy, loads it and ends it: rate, latency, processor time and memory."""
-    with contestant.start(folder) as (port, pid):
-        wrk(port, body, connections, 0.5, folder)
-        before = process.cpu_seconds(pid) if pid else 0
-        seen = wrk(port, body, connections, seconds, folder)
+    with contestant.start(folder) as (port, pids, path):
+        def cpu_seconds():
+            return sum(map(process.cpu_seconds, pids))
+        wrk(port, body, connections, 0.5, folder, path=path)
+        before = cpu_seconds()
+        seen = wrk(port, body, connections, seconds, folder, path=path)
         if not seen["requests"]:
             # Too slow for so short a time.
-            before = process.cpu_seconds(pid)
-            seen = wrk(port, body, connections, 5 * seconds, folder)
+            before = cpu_seconds()
+            seen = wrk(port, body, connections, 5 * seconds, folder, path=path)
         figures = {
             "name": contestant.name,
             "rate": seen["requests"] / (seen["microseconds"] / 1e6),
@@ -40,14 +42,14 @@ def run(contestant, body, connections, seconds, folder):
             "p99_ms": seen["p99"] / 1000,
             "errors": seen["errors"],
         }
-        if pid:
+        if pids:
             # What is written behind the last answer is part of the work.
-            figures["cpu_us"] = (process.cpu_seconds(pid) - before) / max(seen["requests"], 1) * 1e6
-            figures["peak_mib"] = process.memory(pid, "VmHWM")
+            figures["cpu_us"] = (cpu_seconds() - before) / max(seen["requests"], 1) * 1e6
+            figures["peak_mib"] = sum(process.memory(pid, "VmHWM") for pid in pids)
     return figures
 
 
-def wrk(port, body, connections, seconds, folder, pause=0):
+def wrk(port, body, connections, seconds, folder, pause=0, path="/webhooks/meetingbaas"):
     """`pause` is how long each connection rests before a request, in milliseconds."""
     headers = peers.request_headers(body.read_bytes())
     fields = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
@@ -55,7 +57,7 @@ def wrk(port, body, connections, seconds, folder, pause=0):
     script.write_text(WRK_SCRIPT % (json.dumps(str(body)), fields, f"function delay() return {pause} end" if pause else ""))
     # wrk knows whole seconds only; it is ended by SIGINT, upon which it sums up.
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", "600", "--timeout", "30",
-               "--script", script, f"http://127.0.0.1:{port}/webhooks/meetingbaas"]
+               "--script", script, f"http://127.0.0.1:{port}{path}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           preexec_fn=process._end_with_us) as client:
         try:

@@ -4,8 +4,10 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import re
 import subprocess
+from typing import NamedTuple
 
 from . import tools
 from .process import Trouble, free_port, running, wait_for_port, wait_until
@@ -13,6 +15,21 @@ from .process import Trouble, free_port, running, wait_for_port, wait_until
 SECRET = "side-by-side"
 ANSWER = r'{"status":"success"}'
 NAMES = ["direct", "nginx", "nginx-log", "mitmdump", "hyper", "hyper-mimalloc", "listen"]
+
+
+def named(given, name_of_one):
+    """The mbaas-dev binaries to measure, by name; one that is built now when none are given."""
+    if not given:
+        return {name_of_one: tools.build_product()}
+    binaries = {}
+    for text in given:
+        name, separator, path = text.partition("=")
+        if not separator:
+            name, path = (name_of_one if len(given) == 1 else text), text
+        if name in [*NAMES[:-1], "bore"] or name in binaries or not os.access(path, os.X_OK):
+            raise Trouble(f"--binary {text}: a name of its own and a path of a program, please")
+        binaries[name] = os.path.realpath(path)
+    return binaries
 
 
 def event(size, file):
@@ -81,15 +98,23 @@ class Handler(contextlib.ExitStack):
         wait_for_port(self.port, server)
 
 
+class Server(NamedTuple):
+    """Something that takes requests: its port, its processes, and the path that it takes them at."""
+
+    port: int
+    pids: list
+    path: str = "/webhooks/meetingbaas"
+
+
 class Contestant:
-    """A name, and how to start what it names: `start(folder)` gives the port and the process, if there is one."""
+    """A name, and how to start what it names: `start(folder)` gives a `Server`."""
 
     def __init__(self, name, start):
         self.name, self.start = name, start
 
 
-def contestants(skipped, handler, binaries):
-    """Who takes part, the other proxies first."""
+def proxies(skipped, handler):
+    """The proxies of others, by name."""
     all_of_them = {
         "direct": lambda: _direct(handler),
         "nginx": lambda: _nginx_proxy(handler, logs=False),
@@ -98,7 +123,12 @@ def contestants(skipped, handler, binaries):
         "hyper": lambda: _bare(handler, tools.bare_proxies() / "bare-proxy"),
         "hyper-mimalloc": lambda: _bare(handler, tools.bare_proxies() / "bare-proxy-mimalloc"),
     }
-    chosen = [Contestant(name, make()) for name, make in all_of_them.items() if name not in skipped]
+    return [Contestant(name, make()) for name, make in all_of_them.items() if name not in skipped]
+
+
+def contestants(skipped, handler, binaries):
+    """Who takes part, the other proxies first."""
+    chosen = proxies(skipped, handler)
     if "listen" not in skipped:
         chosen += [Contestant(name, _listen(handler, binary)) for name, binary in binaries.items()]
     return chosen
@@ -107,7 +137,7 @@ def contestants(skipped, handler, binaries):
 def _direct(handler):
     @contextlib.contextmanager
     def start(_folder):
-        yield handler, None
+        yield Server(handler, [])
     return start
 
 
@@ -117,7 +147,7 @@ def _on_port(command_for):
         port = free_port()
         with running(command_for(folder, port), folder) as server:
             wait_for_port(port, server)
-            yield port, server.pid
+            yield Server(port, [server.pid])
     return start
 
 
@@ -143,7 +173,11 @@ def _bare(handler, program):
 
 
 def _listen(handler, binary):
-    return lambda folder: listening(binary, handler, folder)
+    @contextlib.contextmanager
+    def start(folder):
+        with listening(binary, handler, folder) as (port, pid):
+            yield Server(port, [pid])
+    return start
 
 
 @contextlib.contextmanager

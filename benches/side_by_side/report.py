@@ -23,7 +23,7 @@ class Loads:
 
     @staticmethod
     def _place(one):
-        order = ["direct", "nginx", "nginx-log", "mitmdump", "hyper", "hyper-mimalloc"]
+        order = ["direct", "nginx", "nginx-log", "mitmdump", "hyper", "hyper-mimalloc", "bore"]
         return order.index(one["name"]) if one["name"] in order else len(order)
 
     def of(self, cell, name, figure):
@@ -56,7 +56,7 @@ def _precise(value):
 HEADINGS = ["", "per second", "of nginx", "p50 ms", "p99 ms", "CPU µs each", "peak MiB", "errors"]
 
 
-def _tables(figures):
+def _tables(figures, base=BASE):
     """A title and rows for each load."""
     loads = Loads(figures)
     for size, connections in loads.cells:
@@ -65,7 +65,7 @@ def _tables(figures):
             rows.append([
                 name,
                 _shown(loads.median(cell, name, "rate"), ",.0f"),
-                _precise(loads.ratio(cell, name, BASE)),
+                _precise(loads.ratio(cell, name, base)),
                 _precise(loads.median(cell, name, "p50_ms")),
                 _precise(loads.median(cell, name, "p99_ms")),
                 _precise(loads.median(cell, name, "cpu_us")),
@@ -118,11 +118,7 @@ def bars(figures):
         yield _bar(name, "1 MiB, 16 connections: rate, of nginx logging bodies", loads.ratio(cell, name, "nginx-log"),
                    ">", 1)
         yield _bar(name, "1 MiB, 16 connections: rate, of mitmdump", loads.ratio(cell, name, "mitmdump"), ">=", 2)
-        cell, more = ("300B", 1), None
-        p50s = zip(loads.of(cell, name, "p50_ms"), loads.of(cell, "direct", "p50_ms"), strict=False)
-        if differences := [ours - direct for ours, direct in p50s]:
-            more = statistics.median(differences)
-        yield _bar(name, "300 bytes, 1 connection: p50 more than direct, ms", more, "<=", 0.3)
+        yield _bar(name, "300 bytes, 1 connection: p50 more than direct, ms", _added(loads, name), "<=", 0.3)
         yield _bar(name, "1 MiB, 64 connections: memory, MiB", loads.median(("1MiB", 64), name, "peak_mib"), "<", 160)
         for start in (start for start in figures["start"] if start["name"] == name):
             yield _bar(name, "start to ready, ms", max(start["ready_fresh_ms"], start["ready_ms"]), "<", 25)
@@ -136,6 +132,14 @@ def bars(figures):
             slowest = max(record[f"{word}_ms"] for word in ("common", "rare", "absent"))
             yield _bar(name, f"{rows}: `--search`, whole command, slowest word, ms", slowest, "<", 50)
             yield _bar(name, f"{rows}: insertion, of that with none", record["rate_ratio"], ">=", 0.95)
+
+
+def _added(loads, name):
+    """How much longer a small request takes than directly, in milliseconds."""
+    cell = ("300B", 1)
+    p50s = zip(loads.of(cell, name, "p50_ms"), loads.of(cell, "direct", "p50_ms"), strict=False)
+    differences = [ours - direct for ours, direct in p50s]
+    return statistics.median(differences) if differences else None
 
 
 def _bar(name, what, value, sign, limit):
@@ -240,3 +244,54 @@ def _inspector(figures, table, title):
         yield table(LIVE_HEADINGS, rows)
     yield title("Bars")
     yield table(["", "bar", "measured", "demanded", "met"], held)
+
+
+def relay(figures, is_markdown):
+    """The figures of the relay and the bars that they are held to."""
+    table = _markdown_table if is_markdown else _plain_table
+    title = (lambda text: f"### {text}") if is_markdown else (lambda text: f"== {text}")
+    return "\n\n".join(_relay(figures, table, title))
+
+
+def _relay(figures, table, title):
+    yield _of_machine(figures)
+    loads, held = Loads(figures), []
+    headings = [heading.replace("nginx", "direct") for heading in HEADINGS]
+    for of_load, rows in _tables(figures, "direct"):
+        yield title(of_load)
+        yield table(headings, rows)
+    for name, of in figures["of"].items():
+        for size, limit in ("300B", 0.14), ("1MiB", 0.08):
+            ratio = loads.ratio((size, 64), name, "direct")
+            held.append(_bar(name, f"{size}, 64 connections: rate, of direct", ratio, ">=", limit))
+            held.append(_bar(name, f"{size}, 64 connections: rate, of direct (goal)", ratio, ">=", 0.25))
+        held.append(_bar(name, "300B, 1 connection: p50 more than direct, ms", _added(loads, name), "<", 1))
+        singles = []
+        if store := of.get("store"):
+            told, handed = (statistics.median(one[key] for one in store) for key in ("told_per_s", "handed_per_s"))
+            singles.append(("`--mode store`, 64 connections, told 202", f"{told:,.0f}/s"))
+            singles.append(("… and handed to the handler, until nothing waits", f"{handed:,.0f}/s"))
+            held.append(_bar(name, "`--mode store`: kept and handed on, a second", handed, ">", 5000))
+        for one in of.get("return", []):
+            away = f"relay killed and back {one['away_s'] or 'at once'}{' s later' if one['away_s'] else ''}"
+            singles.append((f"{away}: until the tunnel is open", f"{one['median_s']:.2f} s (longest {one['longest_s']:.2f})"))
+            if not one["away_s"]:
+                held.append(_bar(name, f"{away}: until the tunnel is open, longest, s", one["longest_s"], "<", 1))
+        if idle := of.get("idle"):
+            each = (idle["mib"] - idle["empty_mib"]) * 1024 / idle["tunnels"]
+            many = f"{idle['tunnels']:,} idle tunnels"
+            singles += [(f"{many}: opened", f"in {idle['opened_s']:.1f} s"), (f"{many}: memory of the relay", f"{idle['mib']:.0f} MiB"),
+                        (f"{many}: memory for each", f"{each:.1f} KiB"), (f"{many}: processor", f"{idle['cores']:.3f} cores")]
+            held.append(_bar(name, f"{many}: memory of the relay, MiB", idle["mib"], "<", 100))
+        if backlog := of.get("backlog"):
+            many = f"{backlog['messages']:,} kept while nobody is there"
+            singles += [(many, f"{backlog['kept_per_s']:,.0f}/s"), ("… on disk for each", f"{backlog['bytes_on_disk'] / backlog['messages']:.0f} bytes"),
+                        ("… handed to the handler, until nothing waits", f"{backlog['drained_s']:.1f} s ({backlog['messages'] / backlog['drained_s']:,.0f}/s)"),
+                        ("… processor time for each, relay and listen", " and ".join(f"{cpu / backlog['messages'] * 1e6:.0f} µs" for cpu in backlog["cpu_s"])),
+                        ("… peak memory, relay and listen", " and ".join(f"{peak:.0f} MiB" for peak in backlog["peak_mib"]))]
+            held.append(_bar(name, "kept while nobody is there, a second", backlog["kept_per_s"], ">", 5000))
+        if singles:
+            yield title(name)
+            yield table(["", "measured"], [list(single) for single in singles])
+    yield title("Bars")
+    yield table(["", "bar", "measured", "demanded", "met"], [bar for bar in held if bar])

@@ -75,3 +75,11 @@ def bare_proxies():
     """The folder with the two proxies that record nothing."""
     _run([*CARGO, "--target-dir", TOOLS / "bare-proxy"], cwd=BENCHES / "bare-proxy")
     return TOOLS / "bare-proxy/release"
+
+
+def bore():
+    """The newest version of a tunnel that keeps nothing, with the dependencies that it was published with."""
+    root = TOOLS / "bore"
+    if not (root / "bin/bore").exists():
+        _run(["nice", "cargo", "install", "bore-cli", "--root", root, "--locked", "--quiet"])
+    return root / "bin/bore"
