@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::assurance::{Random, report, tier};
 use crate::handler::Handler;
-use crate::relaying::{PATIENCE, Relay, Wire, channel, recorded, send, signal};
+use crate::relaying::{PATIENCE, Relay, TOKEN, Wire, channel, recorded, send, signal};
+use crate::surroundings::with_clock;
 use crate::world::{Listening, World};
 
 /// What the handler answers: nobody else does.
@@ -266,5 +267,46 @@ fn a_tunnel_that_fell_silent_is_noticed_by_both_sides_and_nothing_is_lost() {
         violations.extend(road.violations(&told));
     }
     report("D17", 2 * (AT_ONCE + 1), violations.len());
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+/// The way is dead as well, as after a sleep: heartbeats would show that after 25 seconds.
+#[test]
+fn a_clock_that_leaps_as_after_a_sleep_has_the_tunnel_opened_again_at_once() {
+    let mut road = Road::new();
+    let now = road.world.write("now", "+0");
+    road.end_listen();
+    let tunnel = format!("ws://{}", road.wire.address());
+    let target = road.handler.target();
+    let tunnel = ["listen", "--json", "--port", "0", "--tunnel", &tunnel, "--access-token", TOKEN];
+    let arguments = [&tunnel[..], &["--forward", &target]].concat();
+    let mut listen = Listening::start(with_clock(&mut road.world.command(&arguments), &now));
+    let channel = channel(&listen);
+    // The tunnel is served once something came through it.
+    assert_eq!(send(&road.relay().address, "POST", &channel, "", b"/").unwrap().status, ANSWER);
+    let mut violations = Vec::new();
+    let leaps = ["+3600", "+0", "+36000"];
+    for (number, leap) in leaps.into_iter().enumerate() {
+        if leap != "+0" {
+            road.wire.fall_silent();
+        }
+        road.world.write("now", leap);
+        // A clock that is set back concerns nobody.
+        if leap != "+0" {
+            let said = listen.next("reconnecting")["message"].as_str().unwrap().to_owned();
+            if !said.contains("the clock leapt") {
+                violations.push(said);
+            }
+            listen.next("tunnel");
+        }
+        let path = format!("/{number}/0");
+        let reply = send(&road.relay().address, "POST", &format!("{channel}{path}"), "", path.as_bytes());
+        let status = reply.unwrap().status;
+        if status != ANSWER {
+            violations.push(format!("{path} was answered {status}"));
+        }
+    }
+    drop(listen.interrupt());
+    report("D17", leaps.len(), violations.len());
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }

@@ -4,6 +4,7 @@
 //! recorded before is not recorded again, and nothing is recorded before what the relay sent before it.
 
 mod lane;
+mod leap;
 mod open;
 mod url;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::lane::{Lane, Lanes};
+use self::leap::leap;
 use self::open::NotOpened;
 pub use self::open::{Opened, Unusable};
 pub use self::url::RelayUrl;
@@ -66,7 +68,7 @@ pub struct Tunnel {
     pub folder: PathBuf,
     /// Who hears of it.
     pub bus: Bus,
-    /// Randomness.
+    /// Randomness, and the time of day, of which leaps are noticed.
     pub clock: Clock,
     /// What owns the requests under way.
     pub tasks: TaskTracker,
@@ -80,6 +82,8 @@ enum End {
     Stopped,
     /// It is to be opened again.
     Lost(String),
+    /// It is to be opened again at once: the time of day leapt ahead by so much.
+    Leapt(Duration),
     /// Somebody else has our channel.
     Displaced,
 }
@@ -148,6 +152,13 @@ impl Tunnel {
                             return;
                         }
                         End::Lost(why) => why,
+                        End::Leapt(leap) => {
+                            tries = 0;
+                            format!(
+                                "the clock leapt {} s ahead, as it does when a computer sleeps",
+                                leap.as_secs()
+                            )
+                        }
                     }
                 }
                 Err(NotOpened::NotNow(why)) => why,
@@ -162,6 +173,8 @@ impl Tunnel {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(again_in) => {}
+                // Whatever was in the way before may be gone after a sleep.
+                _ = leap(&self.clock) => tries = 0,
             }
         }
     }
@@ -197,7 +210,11 @@ impl Tunnel {
     async fn serve(&self, stream: ByteStream<Connection>, lane: Lane, stop: &CancellationToken) -> End {
         let ending = stream.ending();
         let service = move |arrived| lane.clone().receive(arrived);
-        let served = serve_through(stream, service, stop.clone(), self.tasks.clone()).await;
+        let serving = serve_through(stream, service, stop.clone(), self.tasks.clone());
+        let served = tokio::select! {
+            served = serving => served,
+            leap = leap(&self.clock) => return End::Leapt(leap),
+        };
         match ending.theirs() {
             _ if stop.is_cancelled() => End::Stopped,
             Some(goodbye) if goodbye.code == code::DISPLACED => End::Displaced,
