@@ -215,10 +215,13 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 }
 
 /// Which file stood at a path: what is written to one that was removed or replaced since is lost.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(Option<(u64, u64)>);
 
 impl Identity {
+    /// That of no file.
+    pub(super) const NONE: Self = Self(None);
+
     /// The file at `path` now.
     #[cfg(unix)]
     pub(super) fn of(path: &Path) -> Self {

@@ -33,6 +33,24 @@ pub(super) fn add(connection: &Connection, mut numbers: Vec<i64>) -> rusqlite::R
     Ok(())
 }
 
+/// The highest number that was given; 0 when there was none.
+pub(super) fn last_given(connection: &Connection) -> rusqlite::Result<i64> {
+    let text = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'deliveries'";
+    connection.query_row(text, [], |row| row.get(0))
+}
+
+/// Has the next delivery numbered after `last`, if it would not be anyway: the numbers up to it were given elsewhere.
+pub(super) fn give_after(connection: &mut Connection, last: i64) -> rusqlite::Result<()> {
+    if last_given(connection)? >= last {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    transaction.execute("DELETE FROM sqlite_sequence WHERE name = 'deliveries'", [])?;
+    transaction.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('deliveries', ?1)", [last])?;
+    note_all(&transaction)?;
+    transaction.commit()
+}
+
 /// Notes anew what is not there, of all numbers that were given.
 pub(super) fn note_all(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM gone", [])?;
@@ -48,8 +66,7 @@ pub(super) fn note_all(connection: &Connection) -> rusqlite::Result<()> {
         }
         next = number.saturating_add(1);
     }
-    let given = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'deliveries'";
-    let given: i64 = connection.query_row(given, [], |row| row.get(0))?;
+    let given = last_given(connection)?;
     if given >= next {
         put.execute((next, given))?;
     }

@@ -30,14 +30,17 @@ impl<'c> Inserts<'c> {
                      signature, not_forwarded, method, path, headers, body, signature_note)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
-            hold: connection.prepare_cached("INSERT OR REPLACE INTO held (delivery, target) VALUES (?1, ?2)")?,
+            hold: connection.prepare_cached(
+                "INSERT OR REPLACE INTO held (delivery, target)
+                 SELECT number, ?2 FROM deliveries WHERE number = ?1",
+            )?,
             release: connection.prepare_cached("DELETE FROM held WHERE delivery = ?1")?,
             again: connection.prepare_cached("INSERT OR IGNORE INTO texts_again (delivery) VALUES (?1)")?,
             watermark: texts::watermark(connection)?,
             attempt: connection.prepare_cached(
                 "INSERT INTO attempts (delivery, number, target, started_at, duration_us, acknowledged, status,
                      error, detail, cut, headers, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 SELECT number, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 FROM deliveries WHERE number = ?1",
             )?,
         })
     }
@@ -78,7 +81,7 @@ impl<'c> Inserts<'c> {
         Ok(number)
     }
 
-    /// Lets a delivery wait for its target, or wait no more.
+    /// Lets a delivery wait for its target, if it is still there, or wait no more.
     pub(super) fn waiting(&mut self, delivery: i64, waiting: &Waiting) -> rusqlite::Result<()> {
         match waiting {
             Waiting::AsBefore => Ok(()),
@@ -87,7 +90,7 @@ impl<'c> Inserts<'c> {
         }
     }
 
-    /// Puts an attempt in, with the body of its answer or the place of that; within the transaction that the statements
+    /// Puts an attempt in, with the body of its answer or the place of that, if its delivery is still there; within the transaction that the statements
     /// were prepared in, since the watermark of the text index may be another one in the next.
     pub(super) fn attempt(
         &mut self,
@@ -106,7 +109,7 @@ impl<'c> Inserts<'c> {
                 (error, detail) = (Some(failure.kind.as_str()), Some(failure.detail.as_str()));
             }
         }
-        self.attempt.execute(params![
+        let put = self.attempt.execute(params![
             delivery,
             attempt.number,
             attempt.target,
@@ -120,7 +123,7 @@ impl<'c> Inserts<'c> {
             &headers.to_block()[..],
             Column::new(answer_body(attempt), body),
         ])?;
-        if delivery <= self.watermark {
+        if put > 0 && delivery <= self.watermark {
             self.again.execute([delivery])?;
         }
         Ok(())

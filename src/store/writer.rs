@@ -16,7 +16,7 @@ use super::insert::{self, Inserts};
 use super::later::Later;
 use super::outbox::{Outbox, Reply};
 use super::room::{Gauge, Room};
-use super::{repair, stretches, texts};
+use super::{gone, repair, stretches, texts};
 use crate::model::{Attempt, Clock, Incoming, Relayed, Target};
 
 /// How many jobs go into one transaction at most.
@@ -115,6 +115,12 @@ pub(super) struct Writer {
     patience: Duration,
     /// How many jobs were written since all was in the text index.
     unindexed: usize,
+    /// The highest number that a delivery got.
+    last: i64,
+    /// Which file it went to.
+    identity: Identity,
+    /// The deliveries up to this number are in no file any more: they went with one that stood there before.
+    gone: i64,
 }
 
 /// The connection, and the file that it goes to.
@@ -142,8 +148,11 @@ impl Job {
     }
 
     /// Puts it, with its body or the place of that.
-    fn put(&self, inserts: &mut Inserts<'_>, body: Option<Place>) -> rusqlite::Result<i64> {
+    ///
+    /// What came of a delivery that is `gone`, or was deleted meanwhile, is of no interest any more.
+    fn put(&self, inserts: &mut Inserts<'_>, body: Option<Place>, gone: i64) -> rusqlite::Result<i64> {
         let (delivery, waiting) = match self {
+            Self::Attempt(delivery, ..) if *delivery <= gone => return Ok(*delivery),
             Self::Delivery(incoming, waiting) => (inserts.delivery(incoming, body)?, waiting),
             Self::Attempt(delivery, attempt, waiting) => {
                 inserts.attempt(*delivery, attempt, body)?;
@@ -165,13 +174,16 @@ impl Writer {
         later: Later,
         outbox: Outbox,
     ) -> Result<Self, StoreError> {
-        let open = Some(Open::new(file)?);
+        let open = Open::new(file)?;
+        let failed = |error: rusqlite::Error| StoreError::from_sqlite(file, &error);
+        let last = gone::last_given(&open.connection).map_err(failed)?;
         let bodies = Appender::new(Folder::beside(file));
         let room = Gauge::new(room, file);
         room.take_ballast();
         Ok(Self {
             file: file.to_path_buf(),
-            open,
+            identity: open.identity,
+            open: Some(open),
             bodies,
             room,
             repairs,
@@ -181,6 +193,8 @@ impl Writer {
             chore: Chore::Index,
             patience: QUIET,
             unindexed: 0,
+            last,
+            gone: 0,
         })
     }
 
@@ -299,7 +313,10 @@ impl Writer {
         let outcome = self.commit(&jobs).map_err(|error| self.repair(error));
         let replies = jobs.into_iter().map(|(_, reply)| reply);
         match outcome {
-            Ok(outcomes) => self.outbox.send(replies.zip(outcomes)),
+            Ok(outcomes) => {
+                self.last = outcomes.iter().flatten().copied().fold(self.last, i64::max);
+                self.outbox.send(replies.zip(outcomes));
+            }
             Err(error) => self.outbox.send(replies.zip(std::iter::repeat(Err(error)))),
         }
     }
@@ -308,7 +325,10 @@ impl Writer {
     fn repair(&mut self, error: StoreError) -> StoreError {
         let (StoreError::Damaged { detail, .. }, Some(clock)) = (&error, &self.repairs) else { return error };
         self.open = None;
-        repair::salvage(&self.file, detail.clone(), clock).map_or_else(|error| error, StoreError::Repaired)
+        let repaired = repair::salvage(&self.file, detail.clone(), clock);
+        // It stands elsewhere, and is the same record.
+        self.identity = Identity::of(&self.file);
+        repaired.map_or_else(|error| error, StoreError::Repaired)
     }
 
     /// Whether there is room for the jobs; where there is none, the log may have some.
@@ -343,7 +363,7 @@ impl Writer {
         if placed.iter().any(|place| matches!(place, Err(StoreError::Full { .. }))) {
             self.room.look_again();
         }
-        let outcome = transact(&mut open.connection, jobs, &placed);
+        let outcome = transact(&mut open.connection, jobs, &placed, self.gone);
         let is_sound = open.connection.is_autocommit();
         let told = |error: rusqlite::Error| StoreError::from_sqlite(&self.file, &error);
         match outcome {
@@ -376,8 +396,18 @@ impl Writer {
                 return Err(StoreError::Busy { file: self.file.clone() });
             }
             self.open = None;
+            // Its successor may get the same place on the disk.
+            self.identity = Identity::NONE;
         }
-        self.open.take().map_or_else(|| Open::new(&self.file), Ok)
+        let mut open = self.open.take().map_or_else(|| Open::new(&self.file), Ok)?;
+        if open.identity != self.identity {
+            // Its numbers go on after those that were given, so that nobody takes what came of one delivery for what
+            // came of another.
+            gone::give_after(&mut open.connection, self.last)
+                .map_err(|error| StoreError::from_sqlite(&self.file, &error))?;
+            (self.identity, self.gone) = (open.identity, self.last);
+        }
+        Ok(open)
     }
 
     /// Copies the log back when it has so many pages that are not copied.
@@ -440,13 +470,14 @@ fn transact(
     connection: &mut Connection,
     jobs: &[(Job, Reply)],
     placed: &[Result<Option<Place>, StoreError>],
+    gone: i64,
 ) -> rusqlite::Result<Vec<rusqlite::Result<i64>>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut inserts = Inserts::prepare(&transaction)?;
     let mut outcomes = Vec::with_capacity(jobs.len());
     for ((job, _), place) in jobs.iter().zip(placed) {
         let outcome = match place {
-            Ok(place) => job.put(&mut inserts, *place),
+            Ok(place) => job.put(&mut inserts, *place, gone),
             Err(error) => Err(rusqlite::Error::ToSqlConversionFailure(error.clone().into())),
         };
         match outcome {

@@ -194,14 +194,42 @@ async fn a_file_that_is_removed_or_replaced_while_open_is_noticed() {
     let aside = tempdir().unwrap();
     record(&store, &incoming(&clock)).await;
     fs::rename(file(folder.path()), file(aside.path())).unwrap();
-    assert_eq!(record(&store, &incoming(&clock)).await, 1);
+    assert_eq!(record(&store, &incoming(&clock)).await, 22);
     assert_eq!((all(folder.path()).len(), all(aside.path()).len()), (1, 21));
     replace(folder.path());
     let error = store.record(Arc::new(incoming(&clock))).await.unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
     fs::remove_file(file(folder.path())).unwrap();
-    assert_eq!(record(&store, &incoming(&clock)).await, 1);
+    assert_eq!(record(&store, &incoming(&clock)).await, 23);
     assert_eq!(all(folder.path()).len(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_came_of_a_delivery_that_is_gone_is_not_taken_for_what_came_of_another() {
+    let folder = recorded().await;
+    let store = Store::open(folder.path()).unwrap();
+    let clock = clock(2);
+    let deleted = record(&store, &incoming(&clock)).await;
+    assert_eq!(crate::store::remove(folder.path(), deleted), Ok(true));
+    record_attempt(&store, deleted, answered(1, 200)).await;
+    let attempts = |of: i64| {
+        outsider(folder.path())
+            .query_row("SELECT count(*) FROM attempts WHERE delivery = ?1", [of], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    assert_eq!(attempts(deleted), 0, "nobody would ever remove it");
+
+    let lost = record(&store, &incoming(&clock)).await;
+    let other = recorded().await;
+    fs::rename(file(other.path()), file(folder.path())).unwrap();
+    record_attempt(&store, lost, answered(1, 200)).await;
+    record_attempt(&store, 1, answered(9, 200)).await;
+    assert_eq!(attempts(1), 2, "it has the number of one in the other record");
+    let next = record(&store, &incoming(&clock)).await;
+    assert!(next > lost, "{next}");
+    record_attempt(&store, next, answered(1, 201)).await;
+    assert_eq!((attempts(lost), attempts(next)), (0, 1));
 }
 
 /// Puts something that is no record in the place of the record.
@@ -235,7 +263,7 @@ async fn the_log_of_a_file_that_went_away_is_not_taken_for_that_of_its_successor
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
     assert_eq!(all(aside.path()).len(), 22, "it is whole where it went");
     fs::remove_file(file(folder.path())).unwrap();
-    assert_eq!(record(&store, &incoming(&clock)).await, 1);
+    assert_eq!(record(&store, &incoming(&clock)).await, 23);
     assert_eq!(all(folder.path()).len(), 1);
 }
 
