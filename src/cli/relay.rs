@@ -16,7 +16,7 @@ use super::output::Output;
 use super::report::{Exit, Usage};
 use crate::app::shutdown::{Reason, Signals};
 use crate::model::{FORMAT_VERSION, Secret};
-use crate::relay::{AccessFrom, Mode, News, PublicUrl, Relay, Settings, WhenOffline};
+use crate::relay::{AccessFrom, BadTls, Mode, News, PublicUrl, Relay, Settings, TlsFiles, WhenOffline};
 
 /// Run a relay on a public host: a public URL for every `listen --tunnel`
 ///
@@ -35,6 +35,12 @@ pub struct RelayArgs {
     /// What the world reaches it by, such as `https://hooks.example.com`
     #[arg(long, value_name = "URL", env = "MBAAS_DEV_PUBLIC_URL", hide_env_values = true)]
     public_url: PublicUrl,
+    /// The certificate to speak TLS with, and those of its issuers (PEM); read again when it changes
+    #[arg(long, value_name = "FILE", env = "MBAAS_DEV_TLS_CERT", hide_env_values = true)]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate (PEM, without a passphrase)
+    #[arg(long, value_name = "FILE", env = "MBAAS_DEV_TLS_KEY", hide_env_values = true)]
+    tls_key: Option<PathBuf>,
     /// What `listen` must give to open a tunnel, with its own `--access-token`; may be given several times
     #[arg(
         long,
@@ -109,6 +115,16 @@ pub fn run(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
                     makes one)";
         return Err(Usage::new(message, hint).into());
     }
+    if arguments.tls_cert.is_some() != arguments.tls_key.is_some() {
+        let (given, missing) = if arguments.tls_key.is_none() {
+            ("--tls-cert", "--tls-key")
+        } else {
+            ("--tls-key", "--tls-cert")
+        };
+        let message = format!("{given} is given without {missing}");
+        let hint = "TLS needs both, a certificate and its key; without either the relay speaks plain HTTP";
+        return Err(Usage::new(message, hint).into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(relay(arguments, session));
     // Whoever does not want to wait does not wait for a screen that stands still either.
@@ -130,13 +146,13 @@ async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> 
     let public = settings.public_url.to_string();
     let is_open = matches!(&settings.access, AccessFrom::Tokens(tokens) if tokens.is_empty());
     let relay = Relay::bind(settings, session.state.path(), &key, session.clock.clone()).await?;
-    let listening = format!("http://{}", relay.address());
+    let listening = relay.listening();
     if json {
         let line =
             json!({ "v": FORMAT_VERSION, "type": "ready", "listening": listening, "public_url": public });
         output.data(&line.to_string())?;
     } else {
-        greet(output, &listening, &public, is_open);
+        greet(output, &relay, &public, is_open);
     }
     let stop = CancellationToken::new();
     // On a thread of its own: whoever does not read what we say keeps nothing else waiting.
@@ -165,6 +181,10 @@ async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> 
 fn settings(arguments: RelayArgs, folder: &Path) -> Settings {
     Settings {
         address: arguments.listen,
+        tls: arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles {
+            certificate: folder.join(certificate),
+            key: folder.join(key),
+        }),
         public_url: arguments.public_url,
         access: match arguments.access_tokens {
             Some(file) => AccessFrom::File(folder.join(file)),
@@ -187,11 +207,14 @@ fn settings(arguments: RelayArgs, folder: &Path) -> Settings {
     }
 }
 
-fn greet(output: &Output, listening: &str, public: &str, is_open: bool) {
-    let paint = output.talk_paint;
+fn greet(output: &Output, relay: &Relay, public: &str, is_open: bool) {
+    let (paint, listening) = (output.talk_paint, relay.listening());
     let tunnel = public.replacen("http", "ws", 1);
     output.talk(&format!("{} {}", paint.strong("mbaas-dev relay"), env!("CARGO_PKG_VERSION")));
-    output.talk(&format!("  listening   {}", paint.good(listening)));
+    output.talk(&format!("  listening   {}", paint.good(&listening)));
+    if let Some(until) = relay.certified_until() {
+        output.talk(&format!("  certificate valid until {until:.0}"));
+    }
     output.talk(&format!("  public      {public}"));
     output.talk(&format!("  health      {listening}/healthz"));
     let token = if is_open { "" } else { " --access-token …" };
@@ -241,6 +264,15 @@ fn line(news: &News) -> String {
         News::BadTokens(why) => {
             json!({ "type": "error", "code": "access_tokens", "message": bad_tokens(why), "hint": KEPT_TOKENS })
         }
+        News::Certificate(until) => {
+            json!({ "type": "certificate", "valid_until": until.map(|until| until.to_string()) })
+        }
+        News::BadCertificate(why) => {
+            json!({ "type": "error", "code": "certificate", "message": bad_certificate(why), "hint": why.hint })
+        }
+        News::OpenKey(key) => {
+            json!({ "type": "error", "code": "key", "message": open_key(key), "hint": CLOSE_KEY })
+        }
     };
     let mut line = json!({ "v": FORMAT_VERSION });
     if let (Some(line), serde_json::Value::Object(object)) = (line.as_object_mut(), object) {
@@ -258,6 +290,12 @@ fn sentence(news: &News) -> String {
         News::Trouble(error) => format!("error: {error}\n  hint: {}", error.hint()),
         News::Tokens(count) => format!("the access tokens changed; there are {count}"),
         News::BadTokens(why) => format!("error: {}\n  hint: {KEPT_TOKENS}", bad_tokens(why)),
+        News::Certificate(until) => {
+            let until = until.map(|until| format!(", valid until {until:.0}")).unwrap_or_default();
+            format!("there is another certificate{until}; newcomers are shown it")
+        }
+        News::BadCertificate(why) => format!("error: {}\n  hint: {}", bad_certificate(why), why.hint),
+        News::OpenKey(key) => format!("warning: {}\n  hint: {CLOSE_KEY}", open_key(key)),
     }
 }
 
@@ -265,6 +303,16 @@ const KEPT_TOKENS: &str = "the tokens that were in it last hold on until it is m
 
 fn bad_tokens(why: &str) -> String {
     format!("the file of access tokens cannot be used: {why}")
+}
+
+fn bad_certificate(why: &BadTls) -> String {
+    format!("the certificate stays as it was: {why}")
+}
+
+const CLOSE_KEY: &str = "`chmod 600` leaves it to the user that the relay runs as";
+
+fn open_key(key: &Path) -> String {
+    format!("everybody on this machine can read the key in `{}`", key.display())
 }
 
 /// Enough of a channel to tell it from others: whoever knows all of it can send to it.

@@ -136,6 +136,7 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
             let hint = "each is a table of its own: `[[token]]`, `name = \"…\"`, and `token = \"…\"` or its `sha256`";
             return Some((Exit::Usage, hint.to_owned()));
         }
+        Some(RelayError::Tls(bad)) => return Some((Exit::Usage, bad.hint.to_owned())),
         Some(RelayError::Store(_)) | None => {}
     }
     if let Some(unusable) = cause.downcast_ref::<Unusable>() {

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::any_certificate::AnyCertificate;
-use super::tls_failure;
+use super::tls_failure::{self, Peer};
 use crate::model::{Failure, FailureKind, Place, Target};
 
 /// A connection, in clear or encrypted.
@@ -68,6 +68,7 @@ impl Probe {
 #[derive(Clone)]
 pub struct Dialer {
     trust: Trust,
+    peer: Peer,
     tls: Arc<OnceLock<Result<TlsConnector, String>>>,
 }
 
@@ -82,9 +83,14 @@ pub enum Trust {
 }
 
 impl Dialer {
-    /// A dialer without connections.
+    /// A dialer of handlers, without connections.
     pub fn new(trust: Trust) -> Self {
-        Self { trust, tls: Arc::default() }
+        Self { trust, peer: Peer::Handler, tls: Arc::default() }
+    }
+
+    /// A dialer of relays, without connections.
+    pub fn of_relays() -> Self {
+        Self { peer: Peer::Relay, ..Self::new(Trust::System) }
     }
 
     /// Connects to `target`; `localhost` means this machine, by IPv6 or IPv4.
@@ -110,7 +116,7 @@ impl Dialer {
             .map_err(|error| no_tls(format!("`{host}` is not a name for a certificate: {error}")))?;
         match connector.connect(name, tcp).await {
             Ok(stream) => Ok(Connection::Tls(Box::new(stream))),
-            Err(error) => Err(no_tls(tls_failure::explain(target.authority(), &error))),
+            Err(error) => Err(no_tls(tls_failure::explain(target.authority(), &error, self.peer))),
         }
     }
 }
@@ -171,8 +177,8 @@ fn connector(trust: Trust) -> Result<TlsConnector, String> {
             if roots.is_empty() {
                 let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
                 return Err(format!(
-                    "no certificates to trust were found{why}: install `ca-certificates`, name a file of them in \
-                     SSL_CERT_FILE, or give --insecure"
+                    "no certificates to trust were found{why}: install `ca-certificates`, or name a file of them in \
+                     SSL_CERT_FILE"
                 ));
             }
             builder.with_root_certificates(roots).with_no_client_auth()

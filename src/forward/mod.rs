@@ -24,6 +24,7 @@ pub use self::dial::{Connection, Trust};
 pub use self::manner::Manner;
 use self::manner::Outgoing;
 use self::pool::{Lease, Pool};
+use self::tls_failure::Peer;
 use crate::model::{
     Answer, Clock, Failure, FailureKind, Headers, KEPT_ANSWER_BYTES, Outcome, Request, Target,
 };
@@ -93,9 +94,9 @@ pub async fn reach(target: &Target) -> Result<(), Failure> {
     Dialer::new(Trust::System).dial(target).await.map(drop)
 }
 
-/// Connects to `target`, which proves who it is when TLS is spoken.
-pub async fn connect(target: &Target) -> Result<Connection, Failure> {
-    Dialer::new(Trust::System).dial(target).await
+/// Connects to a relay, which proves who it is when TLS is spoken.
+pub async fn connect(relay: &Target) -> Result<Connection, Failure> {
+    Dialer::of_relays().dial(relay).await
 }
 
 impl Forward {
@@ -290,7 +291,7 @@ fn failure(target: &Target, error: &hyper::Error) -> Failure {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let at = target.authority();
     if let Some(error) = io.filter(|error| tls_failure::is_of_tls(error)) {
-        return Failure { kind: FailureKind::Tls, detail: tls_failure::explain(at, error) };
+        return Failure { kind: FailureKind::Tls, detail: tls_failure::explain(at, error, Peer::Handler) };
     }
     let io = io.map(io::Error::kind);
     let (kind, what) = match io {

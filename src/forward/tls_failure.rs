@@ -13,22 +13,52 @@ fn cause(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// Who is at the other side, and so what can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A handler, which somebody runs beside us.
+    Handler,
+    /// A relay, which strangers can reach as well: it must prove who it is.
+    Relay,
+}
+
+impl Peer {
+    /// The scheme that speaks no TLS.
+    fn plain(self) -> &'static str {
+        match self {
+            Self::Handler => "http",
+            Self::Relay => "ws",
+        }
+    }
+
+    /// What to do, and how to do without.
+    fn or_insecure(self, advice: &str) -> String {
+        match self {
+            Self::Handler => format!("{advice}, or give --insecure"),
+            Self::Relay => advice.to_owned(),
+        }
+    }
+}
+
 /// What went wrong with `at`, a host and a port.
-pub fn explain(at: &str, error: &io::Error) -> String {
+pub fn explain(at: &str, error: &io::Error, peer: Peer) -> String {
+    let plain = peer.plain();
     match cause(error) {
-        Some(error) => of_tls(at, error),
+        Some(error) => of_tls(at, error, peer),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            format!("{at} closed the connection in the TLS handshake: write http://{at} if it speaks no TLS")
+            format!(
+                "{at} closed the connection in the TLS handshake: write {plain}://{at} if it speaks no TLS"
+            )
         }
         None => format!("the TLS handshake with {at} broke off ({error})"),
     }
 }
 
-fn of_tls(at: &str, error: &Error) -> String {
+fn of_tls(at: &str, error: &Error, peer: Peer) -> String {
     match error {
-        Error::InvalidCertificate(error) => of_certificate(at, error),
+        Error::InvalidCertificate(error) => of_certificate(at, error, peer),
         Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => {
-            format!("what {at} says is not TLS: write http://{at} if it speaks plain HTTP")
+            format!("what {at} says is not TLS: write {}://{at} if it speaks plain HTTP", peer.plain())
         }
         Error::PeerIncompatible(_) | Error::AlertReceived(AlertDescription::ProtocolVersion) => {
             format!("{at} speaks neither TLS 1.2 nor 1.3: let it speak one of them ({error})")
@@ -42,38 +72,50 @@ fn of_tls(at: &str, error: &Error) -> String {
     }
 }
 
-fn of_certificate(at: &str, error: &CertificateError) -> String {
-    match error {
+fn of_certificate(at: &str, error: &CertificateError, peer: Peer) -> String {
+    let place = match peer {
+        Peer::Handler => "target",
+        Peer::Relay => "URL",
+    };
+    let (what, advice) = match error {
         // The latter is that of an issuer who has another key by now.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-            "the certificate of {at} was issued by nobody whom this system trusts: give the issuer's certificate \
-             with SSL_CERT_FILE=ca.pem in the environment, or take any certificate with --insecure"
-        ),
-        CertificateError::NotValidForName => {
-            format!(
-                "the certificate of {at} is for another name: put that into the target, or give --insecure"
-            )
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            let instead = match peer {
+                Peer::Handler => ", or take any certificate with --insecure",
+                Peer::Relay => "",
+            };
+            return format!(
+                "the certificate of {at} was issued by nobody whom this system trusts: give the issuer's certificate \
+                 with SSL_CERT_FILE=ca.pem in the environment{instead}"
+            );
         }
-        CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "the certificate of {at} is not for `{}` but for {}: put such a name into the target, or give --insecure",
-            expected.to_str(),
-            names(presented),
+        CertificateError::NotValidForName => {
+            ("is for another name".to_owned(), format!("put that into the {place}"))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => (
+            format!("is not for `{}` but for {}", expected.to_str(), names(presented)),
+            format!("put such a name into the {place}"),
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("the certificate of {at} has expired: renew it, or give --insecure")
+            ("has expired".to_owned(), "renew it".to_owned())
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("the certificate of {at} is not valid yet: set the clock right, or give --insecure")
+            ("is not valid yet".to_owned(), "set the clock right".to_owned())
         }
         // What webpki has to say of it, rustls has no name for.
-        CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => format!(
-            "the certificate of {at} is an issuer's, as `openssl req -x509` makes it, and not a server's: give \
-             --insecure, or make it with `-addext basicConstraints=critical,CA:FALSE`"
-        ),
-        error => {
-            format!("the certificate of {at} is not accepted ({error}): make it anew, or give --insecure")
+        CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+            let instead = match peer {
+                Peer::Handler => "give --insecure, or ",
+                Peer::Relay => "",
+            };
+            return format!(
+                "the certificate of {at} is an issuer's, as `openssl req -x509` makes it, and not a server's: \
+                 {instead}make it with `-addext basicConstraints=critical,CA:FALSE`"
+            );
         }
-    }
+        error => (format!("is not accepted ({error})"), "make it anew".to_owned()),
+    };
+    format!("the certificate of {at} {what}: {}", peer.or_insecure(&advice))
 }
 
 /// The names in a certificate, which come from the other side.

@@ -5,6 +5,7 @@
 
 mod access;
 mod answers;
+mod certificate;
 mod handing;
 mod ingest;
 mod metrics;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use http::Response;
 use http::{StatusCode, Uri};
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +34,8 @@ use self::metrics::Metrics;
 use self::places::Places;
 use self::rate::Rates;
 use crate::model::{ChannelId, Clock, Secret};
-use crate::serve::{Arrived, Body, BodyReader, Listener};
+use crate::serve::{Arrived, Body, BodyReader, Identity, Listener, Tls};
+pub use crate::serve::{BadTls, TlsFiles};
 use crate::store::StoreError;
 use crate::store::relay::{Key, RelayStore, SqliteRelay};
 use crate::tunnel;
@@ -75,6 +78,8 @@ pub enum WhenOffline {
 pub struct Settings {
     /// Where to listen.
     pub address: SocketAddr,
+    /// The certificate for TLS; without one it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// What senders reach it by.
     pub public_url: PublicUrl,
     /// Who may open tunnels.
@@ -130,11 +135,18 @@ pub enum News {
     Tokens(usize),
     /// The file of access tokens cannot be used any more; the ones that were in it hold on.
     BadTokens(String),
+    /// Newcomers are shown another certificate, which is valid until then.
+    Certificate(Option<Timestamp>),
+    /// The files of the certificate cannot be used any more; the one that was in them holds on.
+    BadCertificate(BadTls),
+    /// Everybody on this machine can read the key of the certificate.
+    OpenKey(PathBuf),
 }
 
 /// A relay that is bound and has its store open.
 pub struct Relay {
     listener: Listener,
+    tls: Option<(TlsFiles, Tls, Identity)>,
     parts: Arc<Parts>,
 }
 
@@ -149,6 +161,9 @@ pub enum RelayError {
         /// Why not.
         source: io::Error,
     },
+    /// There is no TLS with this certificate.
+    #[error(transparent)]
+    Tls(#[from] BadTls),
     /// The store is not to be had.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -187,8 +202,18 @@ impl Relay {
         clock: Clock,
     ) -> Result<Self, RelayError> {
         let address = settings.address;
-        let listener =
+        let tls = match &settings.tls {
+            Some(files) => {
+                let identity = certificate::load(files).await?;
+                Some((files.clone(), Tls::new(identity.clone()), identity))
+            }
+            None => None,
+        };
+        let mut listener =
             Listener::bind(address).await.map_err(|source| RelayError::Bind { address, source })?;
+        if let Some((_, tls, _)) = &tls {
+            listener = listener.over_tls(tls.clone());
+        }
         let store = Arc::new(SqliteRelay::open(folder, Key::new(key, clock.clone()), clock.clone())?);
         let access = match &settings.access {
             AccessFrom::Tokens(tokens) => Access::of(tokens),
@@ -212,12 +237,18 @@ impl Relay {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-        Ok(Self { listener, parts: Arc::new(parts) })
+        Ok(Self { listener, tls, parts: Arc::new(parts) })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.listener.address()
+    /// The URL at which it listens.
+    pub fn listening(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.listener.address())
+    }
+
+    /// Until when its certificate is valid, if it has one.
+    pub fn certified_until(&self) -> Option<Timestamp> {
+        self.tls.as_ref().and_then(|(_, _, identity)| identity.valid_until)
     }
 
     /// Hears what happens from now on; ends when `run` has ended.
@@ -227,10 +258,13 @@ impl Relay {
 
     /// Serves until `stop` is cancelled; then senders who wait are told that their requests are kept.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listener, parts } = self;
+        let Self { listener, tls, parts } = self;
         parts.tasks.spawn(Arc::clone(&parts).expire());
         if let AccessFrom::File(file) = &parts.settings.access {
             parts.tasks.spawn(Arc::clone(&parts).watch_tokens(file.clone()));
+        }
+        if let Some((files, tls, first)) = tls {
+            parts.tasks.spawn(certificate::watch(Arc::clone(&parts), files, tls, first));
         }
         let serving = Arc::clone(&parts);
         let service = move |arrived| Arc::clone(&serving).receive(arrived);

@@ -16,7 +16,7 @@ use super::handing::hand_over_all;
 use super::metrics::Refused;
 use super::places::Place;
 use super::{News, Parts};
-use crate::serve::{Arrived, Body, ask_through, upgraded};
+use crate::serve::{Arrived, Body, Socket, ask_through, upgraded};
 use crate::store::relay::{Claim, Claimant, NoClaim, TokenHash};
 use crate::tunnel::{CHANNEL, HAS, LISTEN_TOKEN, PUBLIC_URL, WAITING};
 use crate::websocket::{self, code};
@@ -134,7 +134,7 @@ async fn own(relay: Arc<Parts>, upgrade: OnUpgrade, claim: Claim, admission: Adm
 /// Hands over what comes; how the tunnel ended.
 async fn talk(
     relay: &Arc<Parts>,
-    stream: websocket::ByteStream<tokio::net::TcpStream>,
+    stream: websocket::ByteStream<Socket>,
     claim: Claim,
     admission: &Admission,
 ) -> &'static str {

@@ -1,12 +1,15 @@
-//! Listening for HTTP: one accept loop for every service that we run, HTTP/1.1 and HTTP/2 with prior knowledge.
+//! Listening for HTTP: one accept loop for every service that we run, HTTP/1.1 and HTTP/2 with prior knowledge, in clear
+//! or over TLS.
 
 mod body;
 mod conformance;
 mod crowd;
+mod socket;
 mod stalling;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upgrade;
 mod wire_heads;
 
@@ -34,8 +37,10 @@ use tokio_util::task::TaskTracker;
 pub use self::body::{BodyReader, NoBody, ReadBody, discard};
 use self::conformance::Refusal;
 use self::crowd::Crowd;
+pub use self::socket::Socket;
 use self::stalling::Stalling;
 pub use self::stream::{Client, ask_through, serve_through};
+pub use self::tls::{BadTls, Identity, Tls, TlsFiles};
 pub use self::upgrade::upgraded;
 use self::wire_heads::{MOST_FIELDS, Watched};
 use crate::model::Headers;
@@ -57,6 +62,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 struct Limits {
     /// How long a client may take to send the head of a request, and to think of another one on the same connection.
     head: Duration,
+    /// How long a client may take until it speaks TLS.
+    handshake: Duration,
     /// How long a client may take none of the answer that it asked for.
     stall: Duration,
     /// How long a client may say nothing while others find no place.
@@ -68,7 +75,8 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let (head, stall) = (Duration::from_secs(30), Duration::from_secs(30));
-        Self { head, stall, crowded: Duration::from_secs(1), connections: crowd::affordable(2048) }
+        let (handshake, crowded) = (Duration::from_secs(10), Duration::from_secs(1));
+        Self { head, handshake, stall, crowded, connections: crowd::affordable(2048) }
     }
 }
 
@@ -83,16 +91,23 @@ pub struct Arrived {
 /// A bound listener that does not accept yet.
 #[derive(Debug)]
 pub struct Listener {
-    listener: TcpListener,
+    tcp: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Listener {
     /// Binds `address`; port 0 takes any free port.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        let tcp = TcpListener::bind(address).await?;
+        let address = tcp.local_addr()?;
+        Ok(Self { tcp, address, tls: None })
+    }
+
+    /// The same listener, which speaks TLS.
+    #[must_use]
+    pub fn over_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Where it listens.
@@ -131,18 +146,19 @@ impl Listener {
                 () = stop.cancelled() => return,
                 place = crowd.enter() => place,
             };
-            let owner = Owner(tasks.clone());
-            let connection =
-                serve_connection(stream, limits, crowd.clone(), service.clone(), stop.clone(), owner);
+            let (tls, owner) = (self.tls.clone(), Owner(tasks.clone()));
+            let (crowd, service, stop) = (crowd.clone(), service.clone(), stop.clone());
             tasks.spawn(async move {
-                connection.await;
+                if let Some(socket) = socket::secured(stream, tls.as_ref(), limits, &crowd, &stop).await {
+                    serve_connection(socket, limits, crowd, service, stop, owner).await;
+                }
                 drop(place);
             });
         }
     }
 
     async fn accept(&self) -> io::Result<TcpStream> {
-        let (stream, _peer) = self.listener.accept().await?;
+        let (stream, _peer) = self.tcp.accept().await?;
         // It fails when the peer is gone already, which is noticed soon enough.
         stream.set_nodelay(true).ok();
         Ok(stream)
@@ -163,7 +179,7 @@ where
 }
 
 async fn serve_connection<S, F>(
-    stream: TcpStream,
+    socket: Socket,
     limits: Limits,
     crowd: Crowd,
     service: S,
@@ -173,7 +189,7 @@ async fn serve_connection<S, F>(
     S: Fn(Arrived) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let (stream, heads) = Watched::new(Stalling::new(stream, limits.stall));
+    let (stream, heads) = Watched::new(Stalling::new(socket, limits.stall));
     let has_asked = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&has_asked);
     let service = service_fn(move |request: Request<Incoming>| {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::body::Frame;
+use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
@@ -40,18 +41,36 @@ async fn answer(arrived: Arrived) -> Response<Body> {
 fn with_limits(limits: Limits, test: impl AsyncFnOnce(SocketAddr)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
+        serve_and_test(Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap(), limits, test).await;
+    });
+}
+
+async fn serve_and_test(listener: Listener, limits: Limits, test: impl AsyncFnOnce(SocketAddr)) {
+    let address = listener.address();
+    let serving = listener.serve_within(limits, answer, CancellationToken::new(), TaskTracker::new());
+    tokio::select! {
+        () = serving => panic!("it ended"),
+        done = timeout(LONG, test(address)) => done.expect("what must end ends"),
+    }
+}
+
+/// The same over TLS.
+fn with_tls(limits: Limits, test: impl AsyncFnOnce(SocketAddr)) {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let made = CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let files = TlsFiles { certificate: folder.path().join("cert"), key: folder.path().join("key") };
+    std::fs::write(&files.certificate, made.pem()).unwrap();
+    std::fs::write(&files.key, key.serialize_pem()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = listener.address();
-        let serving = listener.serve_within(limits, answer, CancellationToken::new(), TaskTracker::new());
-        tokio::select! {
-            () = serving => panic!("it ended"),
-            done = timeout(LONG, test(address)) => done.expect("what must end ends"),
-        }
+        serve_and_test(listener.over_tls(Tls::new(files.load().unwrap())), limits, test).await;
     });
 }
 
 fn patient() -> Limits {
-    Limits { head: 2 * LONG, stall: 2 * LONG, crowded: SHORT, connections: 8 }
+    Limits { head: 2 * LONG, handshake: 2 * LONG, stall: 2 * LONG, crowded: SHORT, connections: 8 }
 }
 
 async fn connect(address: SocketAddr, begin: &[u8]) -> TcpStream {
@@ -107,5 +126,35 @@ fn who_does_nothing_makes_place_for_who_asks() {
         for stream in &mut idle[..80] {
             until_closed(stream).await;
         }
+    });
+}
+
+/// How a client that speaks TLS begins, and no more of it.
+const HALF_A_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+
+#[test]
+fn who_does_not_begin_tls_is_let_go_and_makes_place() {
+    with_tls(Limits { handshake: SHORT, ..patient() }, async |address| {
+        for begin in [&b""[..], b"\x16", HALF_A_HELLO, b"\x16nonsense"] {
+            until_closed(&mut connect(address, begin).await).await;
+        }
+    });
+    with_tls(patient(), async |address| {
+        let mut silent = Vec::new();
+        for begin in [&b""[..], HALF_A_HELLO].into_iter().cycle().take(100) {
+            silent.push(connect(address, begin).await);
+        }
+        for stream in &mut silent[..80] {
+            until_closed(stream).await;
+        }
+    });
+}
+
+#[test]
+fn who_speaks_plain_http_where_tls_is_spoken_is_told() {
+    with_tls(patient(), async |address| {
+        let (mut stream, mut answer) = (connect(address, GOOD).await, String::new());
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
     });
 }

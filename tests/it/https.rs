@@ -14,8 +14,8 @@ use crate::handler::nobody;
 use crate::world::{Background, Listening, World};
 
 /// An issuer of certificates, and the project in whose folder they are.
-struct Issuer {
-    world: World,
+pub struct Issuer {
+    pub world: World,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
@@ -26,7 +26,7 @@ struct Server {
 }
 
 impl Issuer {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "an issuer of the tests");
@@ -37,7 +37,7 @@ impl Issuer {
     }
 
     /// A certificate for these names and its key, in files.
-    fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (PathBuf, PathBuf) {
+    pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         change(&mut params);
         let key = KeyPair::generate().unwrap();

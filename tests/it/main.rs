@@ -34,6 +34,7 @@
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
 //! | `tunnel` | a relay and a `listen` behind it: round trips, absences, owners, credentials |
 //! | `relay_limits` | access tokens, rates, metrics, and many claimants of one channel |
+//! | `relay_tls` | a relay that speaks TLS: tunnels, senders, certificates that change, what is wrong with them |
 //! | `tunnel_faults` | what breaks between a sender and the handler: kills, sleeps, cuts, silence, counted |
 //! | `wire` | senders that write what HTTP does not allow, or what can be read in two ways |
 //! | `scripts` | expectations, routes, endpoints, settings from files |
@@ -64,6 +65,7 @@ mod overload;
 mod power;
 mod recall;
 mod relay_limits;
+mod relay_tls;
 mod relaying;
 mod retold;
 mod retries;

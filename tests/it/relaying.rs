@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -50,7 +51,7 @@ impl Relay {
             (&ready["type"], &ready["public_url"]),
             (&"ready".into(), &"https://hooks.example".into())
         );
-        let address = ready["listening"].as_str().unwrap().trim_start_matches("http://").to_owned();
+        let address = ready["listening"].as_str().unwrap().split_once("://").unwrap().1.to_owned();
         Self { child, stdout, address }
     }
 
@@ -87,6 +88,14 @@ impl Relay {
         let reply = send(&self.address, "GET", "/healthz", "", b"").unwrap();
         assert_eq!(reply.status, 200);
         serde_json::from_slice(&reply.body).unwrap()
+    }
+
+    /// The same where TLS is spoken, with a certificate of this issuer for `localhost`.
+    pub fn health_over_tls(&self, issuer: &Path) -> Value {
+        let port = self.address.rsplit(':').next().unwrap();
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", &format!("https://localhost:{port}/healthz"), "--cacert"]);
+        serde_json::from_slice(&curl.arg(issuer).output().unwrap().stdout).unwrap()
     }
 
     /// Waits until nothing waits.

@@ -55,8 +55,8 @@ pub async fn open(settings: &Settings, has: i64) -> Result<Opened, NotOpened> {
     let connection = match connected {
         Err(_elapsed) => return Err(NotOpened::NotNow(format!("no connection to {relay} within 10 s"))),
         Ok(Err(failure)) if failure.kind == FailureKind::Tls => {
-            let hint = "a relay is reached by `ws://` when it does not speak TLS";
-            return Err(NotOpened::Never(Unusable { message: failure.detail, hint }));
+            // It says what to do as well.
+            return Err(NotOpened::Never(Unusable { message: failure.detail, hint: "" }));
         }
         Ok(Err(failure)) => return Err(NotOpened::NotNow(failure.detail)),
         Ok(Ok(connection)) => connection,
