@@ -50,6 +50,13 @@ pub(super) fn is_empty(file: &Path) -> bool {
     fs::symlink_metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
+/// Whether there is something in the log beside the file.
+pub(super) fn has_log(file: &Path) -> bool {
+    let mut log = OsString::from(file);
+    log.push("-wal");
+    fs::symlink_metadata(log).is_ok_and(|found| found.len() > 0)
+}
+
 /// Whether there is a file; an error when it or one that SQLite keeps beside it is anything but a plain file, or the
 /// bodies beside it stand in anything but a folder. One that is empty, and has a log, is damaged: SQLite would take it for
 /// a new one, and remove the log.

@@ -560,10 +560,11 @@ fn bombs() -> Vec<(String, Vec<u8>)> {
 fn json_bombs_are_recorded_as_they_are_and_break_nothing() {
     let (world, handler) = (World::new(), Handler::start());
     let listening = world.listen(&["--forward", &handler.target(), "--secret", "s"]);
-    let mut sender = Sender::connect(&listening.address()).unwrap();
     let bombs = bombs();
     let (mut inputs, mut violations) = (0, Vec::new());
     for (number, (what, body)) in (1..).zip(&bombs) {
+        // The commands take their time, for which no connection is kept open.
+        let mut sender = Sender::connect(&listening.address()).unwrap();
         // A signature, so that it is looked into why it does not fit.
         sender.send("X-MeetingBaas-Signature: 00\r\n", body).unwrap();
         match sender.receive() {

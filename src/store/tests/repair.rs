@@ -179,7 +179,8 @@ async fn what_can_be_read_of_a_damaged_record_is_saved_and_no_loss_is_silent() {
         };
         let (saved, known) =
             repaired.iter().flatten().next().map_or((found.len(), 0), |it| (it.saved, it.known));
-        if saved != found.len() || known > DELIVERIES + 5 {
+        // What a page was overwritten with can look like rows.
+        if saved != found.len() || known > DELIVERIES + 20 {
             fail(&format!("{} are there", found.len()));
         }
         // What was in a log and not yet copied back is gone with it, and leaves no trace.
