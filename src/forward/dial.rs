@@ -111,7 +111,7 @@ impl Dialer {
             return Ok(Connection::Plain(tcp));
         }
         let no_tls = |detail: String| Failure { kind: FailureKind::Tls, detail };
-        let connector = self.tls.get_or_init(|| connector(self.trust)).clone().map_err(no_tls)?;
+        let connector = self.tls.get_or_init(|| connector(self.trust, self.peer)).clone().map_err(no_tls)?;
         let name = ServerName::try_from(host.clone())
             .map_err(|error| no_tls(format!("`{host}` is not a name for a certificate: {error}")))?;
         match connector.connect(name, tcp).await {
@@ -164,7 +164,7 @@ fn failure(kind: FailureKind, target: &Target, error: &io::Error) -> Failure {
     Failure { kind, detail }
 }
 
-fn connector(trust: Trust) -> Result<TlsConnector, String> {
+fn connector(trust: Trust, peer: Peer) -> Result<TlsConnector, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -176,10 +176,9 @@ fn connector(trust: Trust) -> Result<TlsConnector, String> {
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
                 let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-                return Err(format!(
-                    "no certificates to trust were found{why}: install `ca-certificates`, or name a file of them in \
-                     SSL_CERT_FILE"
-                ));
+                let advice =
+                    peer.or_insecure("install `ca-certificates`, or name a file of them in SSL_CERT_FILE");
+                return Err(format!("no certificates to trust were found{why}: {advice}"));
             }
             builder.with_root_certificates(roots).with_no_client_auth()
         }

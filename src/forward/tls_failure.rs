@@ -32,7 +32,7 @@ impl Peer {
     }
 
     /// What to do, and how to do without.
-    fn or_insecure(self, advice: &str) -> String {
+    pub(super) fn or_insecure(self, advice: &str) -> String {
         match self {
             Self::Handler => format!("{advice}, or give --insecure"),
             Self::Relay => advice.to_owned(),
