@@ -29,6 +29,9 @@ pub const PUBLIC_URL: HeaderName = HeaderName::from_static("mbaas-dev-public-url
 /// How many messages wait.
 pub const WAITING: HeaderName = HeaderName::from_static("mbaas-dev-waiting");
 
+/// Whoever gives a channel up lets go of what waits in it as well.
+pub const DISCARD: HeaderName = HeaderName::from_static("mbaas-dev-discard");
+
 /// In answers: the id of the delivery that is recorded. Without it, a relay keeps what it sent.
 pub const DELIVERY: &str = "mbaas-dev-delivery";
 

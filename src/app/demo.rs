@@ -52,7 +52,7 @@ impl DemoHandler {
 }
 
 async fn handle(arrived: Arrived, secret: Secret) -> Response<Body> {
-    let Arrived { request, headers } = arrived;
+    let Arrived { request, headers, .. } = arrived;
     if request.uri().path() != PATH {
         return answer(StatusCode::NOT_FOUND, &json!({ "error": "webhooks go to /webhooks/meetingbaas" }));
     }

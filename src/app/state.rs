@@ -224,6 +224,16 @@ impl StateFolder {
         self.change_secrets(|secrets| read(secrets.tunnels.entry(relay.to_owned()).or_insert_with(new)))
     }
 
+    /// The relays that this project has a token for.
+    pub fn relays(&self) -> Result<Vec<String>, StateError> {
+        Ok(self.read_secrets()?.tunnels.into_keys().collect())
+    }
+
+    /// Forgets the token and the channel of a relay.
+    pub fn forget_tunnel(&self, relay: &str) -> Result<(), StateError> {
+        self.change_secrets(|secrets| drop(secrets.tunnels.remove(relay)))
+    }
+
     /// Remembers the channel that a relay gave.
     pub fn remember_channel(&self, relay: &str, channel: ChannelId) -> Result<(), StateError> {
         self.change_secrets(|secrets| {

@@ -1,13 +1,14 @@
 //! `mbaas-dev relay`
 
+mod news;
+mod release;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::Session;
@@ -16,13 +17,29 @@ use super::output::Output;
 use super::report::{Exit, Usage};
 use crate::app::shutdown::{Reason, Signals};
 use crate::model::{FORMAT_VERSION, Secret};
-use crate::relay::{AccessFrom, BadTls, Mode, News, PublicUrl, Relay, Settings, TlsFiles, WhenOffline};
+use crate::relay::{
+    AccessFrom, Mode, Network, PerAddress, PublicUrl, Relay, Settings, TlsFiles, WhenOffline,
+};
 
 /// Run a relay on a public host: a public URL for every `listen --tunnel`
 ///
 /// Every request is on disk before its sender is told 2xx. Ctrl-C stops; nothing that was acknowledged is lost.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct RelayArgs {
+    #[command(subcommand)]
+    command: Option<RelayCommand>,
+    #[command(flatten)]
+    relay: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum RelayCommand {
+    Release(release::ReleaseArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
     /// The address and port to listen on; 0.0.0.0:8080 lets the world in, port 0 takes any free one
     #[arg(
         long,
@@ -33,8 +50,8 @@ pub struct RelayArgs {
     )]
     listen: SocketAddr,
     /// What the world reaches it by, such as `https://hooks.example.com`
-    #[arg(long, value_name = "URL", env = "MBAAS_DEV_PUBLIC_URL", hide_env_values = true)]
-    public_url: PublicUrl,
+    #[arg(long, value_name = "URL", required = true, env = "MBAAS_DEV_PUBLIC_URL", hide_env_values = true)]
+    public_url: Option<PublicUrl>,
     /// The certificate to speak TLS with, and those of its issuers (PEM); read again when it changes
     #[arg(long, value_name = "FILE", env = "MBAAS_DEV_TLS_CERT", hide_env_values = true)]
     tls_cert: Option<PathBuf>,
@@ -78,6 +95,24 @@ pub struct RelayArgs {
     /// answered 503; 0 for any number
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole(0..=1_000_000_u32))]
     max_rate: u32,
+    /// How many requests a second may come from one address, on average, and four times as many at once; further ones are
+    /// answered 503; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = whole(0..=1_000_000_u32))]
+    max_rate_per_address: u32,
+    /// How many connections one address may have at a time, not counting tunnels; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = whole(0..=1_000_000_u32))]
+    max_connections_per_address: u32,
+    /// A proxy before this relay, or a network of them: it is believed who sends (X-Forwarded-For) and how
+    /// (X-Forwarded-Proto); may be given several times. Without one, limits of an address hold for the internet only, not for
+    /// this machine and private networks
+    #[arg(
+        long,
+        value_name = "ADDRESS|CIDR",
+        env = "MBAAS_DEV_TRUSTED_PROXY",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    trusted_proxy: Vec<Network>,
     /// How long a request is kept that nobody takes
     #[arg(long, value_name = "AGE", default_value = "72h", value_parser = age)]
     keep: Duration,
@@ -103,6 +138,17 @@ enum WhenOfflineArg {
 }
 
 pub fn run(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
+    match arguments.command {
+        Some(RelayCommand::Release(arguments)) => release::run(arguments, session),
+        None => serve(arguments.relay, session),
+    }
+}
+
+fn serve(mut arguments: ServeArgs, session: &Session) -> anyhow::Result<Exit> {
+    let Some(public_url) = arguments.public_url.take() else {
+        // The parser wants it, unless a command below this one is given.
+        return Err(Usage::new("a relay needs to know its --public-url", "").into());
+    };
     if arguments.access_token.iter().any(|token| token.expose().is_empty()) {
         return Err(Usage::new("an access token is empty", "`openssl rand -hex 32` makes one").into());
     }
@@ -126,13 +172,13 @@ pub fn run(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
         return Err(Usage::new(message, hint).into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(relay(arguments, session));
+    let exit = runtime.block_on(relay(arguments, public_url, session));
     // Whoever does not want to wait does not wait for a screen that stands still either.
     runtime.shutdown_background();
     exit
 }
 
-async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
+async fn relay(arguments: ServeArgs, public_url: PublicUrl, session: &Session) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let (json, output) = (arguments.json, &session.output);
     let Some(reserved) = session.state.reserve_for_relay()? else {
@@ -142,7 +188,7 @@ async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> 
         );
     };
     let key = session.state.relay_key(&session.clock)?;
-    let settings = settings(arguments, &session.folder);
+    let settings = settings(arguments, public_url, &session.folder);
     let public = settings.public_url.to_string();
     let is_open = matches!(&settings.access, AccessFrom::Tokens(tokens) if tokens.is_empty());
     let relay = Relay::bind(settings, session.state.path(), &key, session.clock.clone()).await?;
@@ -156,8 +202,8 @@ async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> 
     }
     let stop = CancellationToken::new();
     // On a thread of its own: whoever does not read what we say keeps nothing else waiting.
-    let (news, to, until) = (relay.subscribe(), output.clone(), stop.clone());
-    let news = tokio::task::spawn_blocking(move || show(news, &to, json, &until));
+    let (heard, to, until) = (relay.subscribe(), output.clone(), stop.clone());
+    let news = tokio::task::spawn_blocking(move || news::show(heard, &to, json, &until));
     let running = relay.run(stop.clone());
     tokio::pin!(running, news);
     let end = tokio::select! {
@@ -178,14 +224,14 @@ async fn relay(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> 
     Ok(exit)
 }
 
-fn settings(arguments: RelayArgs, folder: &Path) -> Settings {
+fn settings(arguments: ServeArgs, public_url: PublicUrl, folder: &Path) -> Settings {
     Settings {
         address: arguments.listen,
         tls: arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles {
             certificate: folder.join(certificate),
             key: folder.join(key),
         }),
-        public_url: arguments.public_url,
+        public_url,
         access: match arguments.access_tokens {
             Some(file) => AccessFrom::File(folder.join(file)),
             None => AccessFrom::Tokens(arguments.access_token),
@@ -203,6 +249,11 @@ fn settings(arguments: RelayArgs, folder: &Path) -> Settings {
         most_channels: arguments.max_channels,
         most_tunnels: usize::try_from(arguments.max_tunnels).unwrap_or(usize::MAX),
         most_per_second: (arguments.max_rate > 0).then_some(arguments.max_rate),
+        most_per_address: PerAddress {
+            per_second: (arguments.max_rate_per_address > 0).then_some(arguments.max_rate_per_address),
+            connections: usize::try_from(arguments.max_connections_per_address).ok().filter(|most| *most > 0),
+        },
+        trusted_proxies: arguments.trusted_proxy,
         keep: arguments.keep,
     }
 }
@@ -226,96 +277,4 @@ fn greet(output: &Output, relay: &Relay, public: &str, is_open: bool) {
         output.talk("  note        without --access-token everybody on this machine may open tunnels");
     }
     output.talk("");
-}
-
-/// Shows what happens, until nothing does any more or nobody reads it.
-fn show(mut news: Receiver<News>, output: &Output, json: bool, stop: &CancellationToken) {
-    loop {
-        let told = match news.blocking_recv() {
-            Ok(told) => told,
-            // What is missed is not missing anywhere else.
-            Err(RecvError::Lagged(_)) => continue,
-            Err(RecvError::Closed) => return,
-        };
-        if json {
-            if output.data(&line(&told)).is_err() {
-                stop.cancel();
-                return;
-            }
-        } else {
-            output.talk(&sentence(&told));
-        }
-    }
-}
-
-fn line(news: &News) -> String {
-    let object = match news {
-        News::Opened(channel, waiting) => {
-            json!({ "type": "tunnel_opened", "channel": short(channel), "waiting": waiting })
-        }
-        News::Closed(channel, why) => {
-            json!({ "type": "tunnel_closed", "channel": short(channel), "message": why })
-        }
-        News::Refused => json!({ "type": "tunnel_refused" }),
-        News::Trouble(error) => {
-            json!({ "type": "error", "code": "store", "message": error.to_string(), "hint": error.hint() })
-        }
-        News::Tokens(count) => json!({ "type": "access_tokens", "count": count }),
-        News::BadTokens(why) => {
-            json!({ "type": "error", "code": "access_tokens", "message": bad_tokens(why), "hint": KEPT_TOKENS })
-        }
-        News::Certificate(until) => {
-            json!({ "type": "certificate", "valid_until": until.map(|until| until.to_string()) })
-        }
-        News::BadCertificate(why) => {
-            json!({ "type": "error", "code": "certificate", "message": bad_certificate(why), "hint": why.hint })
-        }
-        News::OpenKey(key) => {
-            json!({ "type": "error", "code": "key", "message": open_key(key), "hint": CLOSE_KEY })
-        }
-    };
-    let mut line = json!({ "v": FORMAT_VERSION });
-    if let (Some(line), serde_json::Value::Object(object)) = (line.as_object_mut(), object) {
-        line.extend(object);
-    }
-    line.to_string()
-}
-
-fn sentence(news: &News) -> String {
-    match news {
-        News::Opened(channel, 0) => format!("{} has a tunnel", short(channel)),
-        News::Opened(channel, waiting) => format!("{} has a tunnel; waiting: {waiting}", short(channel)),
-        News::Closed(channel, why) => format!("{} has none any more: {why}", short(channel)),
-        News::Refused => "a tunnel was refused: it had no right token".to_owned(),
-        News::Trouble(error) => format!("error: {error}\n  hint: {}", error.hint()),
-        News::Tokens(count) => format!("the access tokens changed; there are {count}"),
-        News::BadTokens(why) => format!("error: {}\n  hint: {KEPT_TOKENS}", bad_tokens(why)),
-        News::Certificate(until) => {
-            let until = until.map(|until| format!(", valid until {until:.0}")).unwrap_or_default();
-            format!("there is another certificate{until}; newcomers are shown it")
-        }
-        News::BadCertificate(why) => format!("error: {}\n  hint: {}", bad_certificate(why), why.hint),
-        News::OpenKey(key) => format!("warning: {}\n  hint: {CLOSE_KEY}", open_key(key)),
-    }
-}
-
-const KEPT_TOKENS: &str = "the tokens that were in it last hold on until it is mended";
-
-fn bad_tokens(why: &str) -> String {
-    format!("the file of access tokens cannot be used: {why}")
-}
-
-fn bad_certificate(why: &BadTls) -> String {
-    format!("the certificate stays as it was: {why}")
-}
-
-const CLOSE_KEY: &str = "`chmod 600` leaves it to the user that the relay runs as";
-
-fn open_key(key: &Path) -> String {
-    format!("everybody on this machine can read the key in `{}`", key.display())
-}
-
-/// Enough of a channel to tell it from others: whoever knows all of it can send to it.
-fn short(channel: &crate::model::ChannelId) -> String {
-    channel.to_string().chars().take(6).chain(['…']).collect()
 }

@@ -16,7 +16,7 @@ use crate::scenario::{ScenarioError, UnknownScenario};
 use crate::signature::{BadKey, CannotSign, Unsupported};
 use crate::sources::compose::EditError;
 use crate::sources::dispatch::{DispatchError, Sent};
-use crate::sources::tunnel::Unusable;
+use crate::sources::tunnel::{Kept, Unusable};
 use crate::store::StoreError;
 
 /// How a command ended; of several ends, the greater is the worse.
@@ -138,6 +138,15 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
         }
         Some(RelayError::Tls(bad)) => return Some((Exit::Usage, bad.hint.to_owned())),
         Some(RelayError::Store(_)) | None => {}
+    }
+    match cause.downcast_ref::<Kept>() {
+        Some(Kept::Waiting(_)) => {
+            let hint = "`listen --tunnel` takes them first; `--discard` lets them go";
+            return Some((Exit::Failed, hint.to_owned()));
+        }
+        Some(Kept::NotNow(_)) => return Some((Exit::Relay, "nothing was changed: try again".to_owned())),
+        Some(Kept::Unusable(unusable)) => return Some((Exit::Relay, unusable.hint.to_owned())),
+        None => {}
     }
     if let Some(unusable) = cause.downcast_ref::<Unusable>() {
         return Some((Exit::Relay, unusable.hint.to_owned()));

@@ -1,6 +1,7 @@
 //! Hands a request to a target over HTTP/1.1 and says what came of it. A handler's failure is an outcome.
 
 mod any_certificate;
+mod asking;
 mod dial;
 mod exact_head;
 mod manner;
@@ -19,6 +20,7 @@ use hyper::body::Incoming as AnswerBody;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
+pub use self::asking::ask;
 use self::dial::Dialer;
 pub use self::dial::{Connection, Trust};
 pub use self::manner::Manner;

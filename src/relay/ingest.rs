@@ -1,5 +1,6 @@
 //! Takes requests from senders: each is on disk before its sender is told 2xx, and before anybody else hears of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use tokio::time::timeout;
 
 use super::answers::{kept, report, try_again};
 use super::metrics::Told;
+use super::proxies::Sender;
+use super::rate::Rate;
 use super::{Mode, News, Parts, WhenOffline};
 use crate::model::{ChannelId, Request};
-use crate::serve::{Arrived, Body, NoBody, ReadBody, discard};
+use crate::serve::{Arrived, Body, NoBody, ReadBody, discard, subscriber};
 use crate::store::relay::{Call, Found, Message, MessageId};
 use crate::tunnel;
 
@@ -20,6 +23,10 @@ const ANSWER_TIME: Duration = Duration::from_secs(25);
 
 /// How long a request waits until it may be written to disk.
 const TURN: Duration = Duration::from_secs(2);
+
+/// How often an address may ask for channels that there are not, and be told so. Senders share few addresses, and some of their
+/// URLs are of yesterday: those that are good are not held up by it.
+const GUESSES: Rate = Rate::per_minute(20.0);
 
 /// The channel that a request is for, and its path there.
 pub fn address(uri: &Uri) -> Option<(ChannelId, String)> {
@@ -31,7 +38,22 @@ pub fn address(uri: &Uri) -> Option<(ChannelId, String)> {
 
 /// Takes one request for a channel; the answer is for its sender.
 pub async fn take(relay: &Parts, channel: ChannelId, path: String, arrived: Arrived) -> Response<Body> {
-    let (told, response) = decide(relay, channel, path, arrived).await;
+    let sender = relay.sender(&arrived);
+    let (told, response) = match admit(relay, sender) {
+        Ok(()) => decide(relay, channel, path, arrived, sender).await,
+        Err(decision) => *decision,
+    };
+    relay.metrics.told(told);
+    response
+}
+
+/// What is not even the name of a channel: the answer is that of any that there is not.
+pub fn nowhere(relay: &Parts, arrived: &Arrived) -> Response<Body> {
+    let sender = relay.sender(arrived);
+    let (told, response) = match admit(relay, sender) {
+        Ok(()) => unknown(relay, sender),
+        Err(decision) => *decision,
+    };
     relay.metrics.told(told);
     response
 }
@@ -39,8 +61,53 @@ pub async fn take(relay: &Parts, channel: ChannelId, path: String, arrived: Arri
 /// An answer, and what it tells its sender.
 type Decision = (Told, Response<Body>);
 
-async fn decide(relay: &Parts, channel: ChannelId, path: String, arrived: Arrived) -> Decision {
-    let Arrived { request, mut headers } = arrived;
+/// Whether an address may ask at all.
+fn admit(relay: &Parts, sender: Sender) -> Result<(), Box<Decision>> {
+    let (Some(address), Some(most)) = (limited(sender), relay.settings.most_per_address.per_second) else {
+        return Ok(());
+    };
+    relay.of_addresses.take(subscriber(address), Rate::per_second(most)).map_err(|pause| {
+        relay.complain_of(address, "its requests come faster than --max-rate-per-address");
+        let message = "requests come faster from this address than they may";
+        Box::new((Told::Address, try_again(seconds(pause), "address_rate", message)))
+    })
+}
+
+/// The address that limits hold for, if they do.
+fn limited(sender: Sender) -> Option<IpAddr> {
+    sender.address.filter(|_| sender.is_limited)
+}
+
+fn seconds(pause: Duration) -> u16 {
+    u16::try_from(pause.as_secs()).unwrap_or(u16::MAX).saturating_add(1)
+}
+
+/// There is no such channel; whoever asks for many is not told that any more.
+fn unknown(relay: &Parts, sender: Sender) -> Decision {
+    let address = limited(sender);
+    let taken = address.map_or(Ok(()), |address| relay.guesses.take(subscriber(address), GUESSES));
+    match (taken, address) {
+        (Err(pause), Some(address)) => {
+            relay.complain_of(address, "it asks for too many channels that there are not");
+            let message = "this address asks for too many channels that there are not";
+            (Told::Guesses, try_again(seconds(pause), "guesses", message))
+        }
+        _ => (Told::Unknown, report(StatusCode::NOT_FOUND, "unknown", "there is nothing here")),
+    }
+}
+
+fn given_up() -> Decision {
+    (Told::GivenUp, report(StatusCode::GONE, "given_up", "this channel was given up"))
+}
+
+async fn decide(
+    relay: &Parts,
+    channel: ChannelId,
+    path: String,
+    arrived: Arrived,
+    sender: Sender,
+) -> Decision {
+    let Arrived { request, mut headers, .. } = arrived;
     let (parts, mut body) = request.into_parts();
     if !matches!(parts.method, Method::POST | Method::PUT) {
         let mut response =
@@ -48,7 +115,7 @@ async fn decide(relay: &Parts, channel: ChannelId, path: String, arrived: Arrive
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, PUT"));
         return (Told::Method, response);
     }
-    let owned = match look_at(relay, channel).await {
+    let owned = match look_at(relay, channel, sender).await {
         Ok(owned) => owned,
         Err(refusal) => return *refusal,
     };
@@ -85,6 +152,9 @@ async fn decide(relay: &Parts, channel: ChannelId, path: String, arrived: Arrive
     let put = relay.store.put(channel, message).await;
     drop(turn);
     if let Err(error) = put {
+        if relay.store.find(channel).await == Found::GivenUp {
+            return given_up();
+        }
         relay.tell(News::Trouble(error));
         return (Told::Store, try_again(5, "store", "it cannot be kept at the moment"));
     }
@@ -104,20 +174,21 @@ async fn decide(relay: &Parts, channel: ChannelId, path: String, arrived: Arrive
 }
 
 /// Whether a channel takes a request now, before any of its body is read, and whether somebody owns it.
-async fn look_at(relay: &Parts, channel: ChannelId) -> Result<bool, Box<Decision>> {
+async fn look_at(relay: &Parts, channel: ChannelId, sender: Sender) -> Result<bool, Box<Decision>> {
     let no = |told, response| Err(Box::new((told, response)));
     let settings = &relay.settings;
-    let Found::Open { owned, tenant, waiting } = relay.store.find(channel).await else {
-        return no(Told::Unknown, report(StatusCode::NOT_FOUND, "unknown", "there is nothing here"));
+    let (owned, tenant, waiting) = match relay.store.find(channel).await {
+        Found::Open { owned, tenant, waiting } => (owned, tenant, waiting),
+        Found::GivenUp => return Err(Box::new(given_up())),
+        Found::Nothing => return Err(Box::new(unknown(relay, sender))),
     };
     let of_tenant = relay.access.borrow().of_name(&tenant).and_then(|admission| admission.most_per_second);
     let rates = [
-        settings.most_per_second.map(|most| relay.of_channels.take(channel, most)),
-        of_tenant.map(|most| relay.of_tenants.take(tenant, most)),
+        settings.most_per_second.map(|most| relay.of_channels.take(channel, Rate::per_second(most))),
+        of_tenant.map(|most| relay.of_tenants.take(tenant, Rate::per_second(most))),
     ];
     if let Some(Err(pause)) = rates.into_iter().flatten().find(Result::is_err) {
-        let seconds = u16::try_from(pause.as_secs()).unwrap_or(u16::MAX).saturating_add(1);
-        return no(Told::TooFast, try_again(seconds, "rate", "requests come faster than they may"));
+        return no(Told::TooFast, try_again(seconds(pause), "rate", "requests come faster than they may"));
     }
     if !owned && settings.when_offline == WhenOffline::Reject {
         let message = "nobody takes what comes for this channel at the moment";

@@ -19,14 +19,22 @@ pub enum Told {
     Offline,
     /// That as much waits as may wait.
     Full,
-    /// That requests come too fast.
+    /// That requests come too fast, for a channel or an access token.
     TooFast,
+    /// That too many come from its address.
+    Address,
+    /// That its address has too many connections.
+    Connections,
+    /// That its address asks for too many channels that there are not.
+    Guesses,
     /// That there is no room for so much at a time.
     Crowded,
     /// That it cannot be kept.
     Store,
     /// That there is no such channel.
     Unknown,
+    /// That the channel was given up.
+    GivenUp,
     /// That it is no webhook.
     Method,
     /// That its body is too large.
@@ -64,19 +72,25 @@ pub struct Metrics {
     pub delivered: Counter,
     /// Messages that nobody took in time.
     pub expired: Counter,
+    /// Channels that were given up.
+    pub given_up: Counter,
     gauges: [Gauge; 6],
 }
 
 impl Told {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::Answered,
         Self::Kept,
         Self::Offline,
         Self::Full,
         Self::TooFast,
+        Self::Address,
+        Self::Connections,
+        Self::Guesses,
         Self::Crowded,
         Self::Store,
         Self::Unknown,
+        Self::GivenUp,
         Self::Method,
         Self::TooLarge,
         Self::Body,
@@ -89,9 +103,13 @@ impl Told {
             Self::Offline => "offline",
             Self::Full => "full",
             Self::TooFast => "rate",
+            Self::Address => "address_rate",
+            Self::Connections => "connections",
+            Self::Guesses => "guesses",
             Self::Crowded => "crowded",
             Self::Store => "store",
             Self::Unknown => "unknown",
+            Self::GivenUp => "given_up",
             Self::Method => "method",
             Self::TooLarge => "body_too_large",
             Self::Body => "body",
@@ -126,7 +144,7 @@ impl Default for Metrics {
         for reason in Refused::ALL {
             drop(refused.get_or_create(&reason.label()));
         }
-        let (opened, delivered, expired) = (Counter::default(), Counter::default(), Counter::default());
+        let [opened, delivered, expired, given_up] = [(); 4].map(|()| Counter::default());
         registry.register("requests", "Requests of senders, by what they were told", requests.clone());
         registry.register("tunnels_refused", "Tunnels that were not opened, by the reason", refused.clone());
         registry.register("tunnels_opened", "Tunnels that were opened", opened.clone());
@@ -136,6 +154,7 @@ impl Default for Metrics {
             delivered.clone(),
         );
         registry.register("expired", "Requests that nobody took in time", expired.clone());
+        registry.register("channels_given_up", "Channels that were given up", given_up.clone());
         let gauges = [
             ("store_writes", "1 when the last write to disk succeeded, else 0"),
             ("channels", "Channels"),
@@ -149,7 +168,7 @@ impl Default for Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         });
-        Self { registry, requests, refused, opened, delivered, expired, gauges }
+        Self { registry, requests, refused, opened, delivered, expired, given_up, gauges }
     }
 }
 

@@ -6,23 +6,25 @@
 mod access;
 mod answers;
 mod certificate;
+mod giving_up;
 mod handing;
 mod ingest;
 mod metrics;
 mod owner;
 mod places;
+mod proxies;
 mod rate;
+mod settings;
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::Response;
-use http::{StatusCode, Uri};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -30,11 +32,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::access::{Access, Admission};
-use self::metrics::Metrics;
+use self::metrics::{Metrics, Told};
 use self::places::Places;
-use self::rate::Rates;
-use crate::model::{ChannelId, Clock, Secret};
-use crate::serve::{Arrived, Body, BodyReader, Identity, Listener, Tls};
+use self::proxies::Proxies;
+pub use self::proxies::{Network, Sender};
+use self::rate::{Rate, Rates};
+pub use self::settings::{AccessFrom, Mode, PerAddress, PublicUrl, Settings, WhenOffline};
+use crate::model::{ChannelId, Clock};
+use crate::serve::{Arrived, Body, BodyReader, Identity, Listener, Peer, Tls, subscriber};
 pub use crate::serve::{BadTls, TlsFiles};
 use crate::store::StoreError;
 use crate::store::relay::{Key, RelayStore, SqliteRelay};
@@ -46,89 +51,36 @@ const MOST_WRITES: usize = 1024;
 /// How often the file of access tokens is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// How often messages that are too old are looked for.
+/// How long the name of a channel that was given up, and its token, are good for nothing.
+const TOMBSTONE: Duration = Duration::from_hours(30 * 24);
+
+/// How often messages that are too old are looked for, and channels that were given up long ago.
 const EXPIRE_EVERY: Duration = Duration::from_mins(10);
 
 /// How long what is under way may take to finish after the end was asked for.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How often one address is complained of.
+const COMPLAINTS: Rate = Rate::per_minute(1.0);
+
 /// How many pieces of news an observer may be behind before it misses some.
 const NEWS: usize = 1024;
-
-/// When a sender gets its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// When the handler has answered, or after 25 seconds.
-    Sync,
-    /// As soon as its request is on disk.
-    Store,
-}
-
-/// What becomes of requests while nobody takes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenOffline {
-    /// They are kept.
-    Queue,
-    /// Their senders are told to try again.
-    Reject,
-}
-
-/// How a relay works.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where to listen.
-    pub address: SocketAddr,
-    /// The certificate for TLS; without one it speaks plain HTTP.
-    pub tls: Option<TlsFiles>,
-    /// What senders reach it by.
-    pub public_url: PublicUrl,
-    /// Who may open tunnels.
-    pub access: AccessFrom,
-    /// When senders get their answers.
-    pub mode: Mode,
-    /// What becomes of requests while nobody takes them.
-    pub when_offline: WhenOffline,
-    /// The largest body that is taken, in bytes.
-    pub max_body: usize,
-    /// How many messages may wait in a channel, and how many bytes their bodies may have.
-    pub most_waiting: (u64, u64),
-    /// How many channels there may be, of one access token.
-    pub most_channels: u64,
-    /// How many tunnels may be open at a time; further ones are told to come back later.
-    pub most_tunnels: usize,
-    /// How many requests may come a second in one channel, on average; `None` for any number.
-    pub most_per_second: Option<u32>,
-    /// How long a message is kept that nobody takes.
-    pub keep: Duration,
-}
-
-/// Where the access tokens are.
-#[derive(Clone, Debug)]
-pub enum AccessFrom {
-    /// These; without any, everybody may open tunnels.
-    Tokens(Vec<Secret>),
-    /// In a file, which is read again when it changes.
-    File(PathBuf),
-}
-
-/// What senders reach a relay by: `https://hooks.example.com`, also with a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl(String);
-
-/// A text that is no public URL.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a URL such as `https://hooks.example.com`", .0.escape_debug())]
-pub struct NotAPublicUrl(String);
 
 /// Something that whoever runs the relay wants to know. It says nothing of what is in requests.
 #[derive(Clone, Debug)]
 pub enum News {
     /// Somebody owns a channel now; so many messages wait in it.
-    Opened(ChannelId, u64),
+    Opened(ChannelId, u64, Sender),
     /// Its owner is gone, and how that showed.
     Closed(ChannelId, &'static str),
+    /// A channel was given up, with so many messages that waited.
+    GivenUp(u64),
     /// Somebody was not let in.
-    Refused,
+    Refused(Sender),
+    /// An address does something more often than it may.
+    Limited(IpAddr, &'static str),
+    /// A proxy at this address is not trusted, so that nobody behind it is known.
+    Proxy(IpAddr),
     /// We could not do our part.
     Trouble(StoreError),
     /// There are other access tokens, so many.
@@ -186,6 +138,12 @@ struct Parts {
     writes: Semaphore,
     of_channels: Rates<ChannelId>,
     of_tenants: Rates<Arc<str>>,
+    of_addresses: Rates<IpAddr>,
+    guesses: Rates<IpAddr>,
+    complaints: Rates<IpAddr>,
+    proxies: Proxies,
+    /// Whether somebody was told of a proxy that is not trusted.
+    is_proxy_told: AtomicBool,
     metrics: Metrics,
     news: broadcast::Sender<News>,
     clock: Clock,
@@ -214,6 +172,11 @@ impl Relay {
         if let Some((_, tls, _)) = &tls {
             listener = listener.over_tls(tls.clone());
         }
+        let proxies = Proxies(settings.trusted_proxies.clone());
+        if let Some(most) = settings.most_per_address.connections {
+            let proxies = proxies.clone();
+            listener = listener.with_most_of_one_address(most, move |address| !proxies.is_limited(address));
+        }
         let store = Arc::new(SqliteRelay::open(folder, Key::new(key, clock.clone()), clock.clone())?);
         let access = match &settings.access {
             AccessFrom::Tokens(tokens) => Access::of(tokens),
@@ -229,6 +192,11 @@ impl Relay {
             writes: Semaphore::new(MOST_WRITES),
             of_channels: Rates::default(),
             of_tenants: Rates::default(),
+            of_addresses: Rates::default(),
+            guesses: Rates::default(),
+            complaints: Rates::default(),
+            proxies,
+            is_proxy_told: AtomicBool::new(false),
             metrics: Metrics::default(),
             settings,
             store,
@@ -283,15 +251,50 @@ impl Relay {
 
 impl Parts {
     async fn receive(self: Arc<Self>, arrived: Arrived) -> Response<Body> {
+        if let Some(Peer { address, is_one_too_many: true }) = arrived.peer {
+            return self.turn_away(address);
+        }
         let uri = arrived.request.uri();
         match uri.path() {
+            tunnel::PATH if arrived.request.method() == Method::DELETE => {
+                giving_up::give_up(&self, arrived).await
+            }
             tunnel::PATH => owner::open(&self, arrived).await,
             "/healthz" => self.health(),
             "/metrics" => answers::text(Metrics::TYPE, self.metrics.text(&self.store.health())),
             _ => match ingest::address(uri) {
                 Some((channel, path)) => ingest::take(&self, channel, path, arrived).await,
-                None => answers::report(StatusCode::NOT_FOUND, "unknown", "there is nothing here"),
+                None => ingest::nowhere(&self, &arrived),
             },
+        }
+    }
+
+    /// Tells whoever has more connections than it may, and ends this one.
+    fn turn_away(&self, address: IpAddr) -> Response<Body> {
+        self.metrics.told(Told::Connections);
+        self.complain_of(address, "it has more connections than --max-connections-per-address");
+        let message = "this address has as many connections as it may have";
+        let mut response = answers::try_again(5, "connections", message);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+
+    /// Who sent a request.
+    fn sender(&self, arrived: &Arrived) -> Sender {
+        let speaks_tls = self.settings.tls.is_some();
+        let sender = self.proxies.sender(arrived.peer, &arrived.headers, speaks_tls);
+        if let Some(proxy) = sender.hidden_by
+            && !self.is_proxy_told.swap(true, Ordering::Relaxed)
+        {
+            self.tell(News::Proxy(proxy));
+        }
+        sender
+    }
+
+    /// Tells of an address that asks too much, now and then.
+    fn complain_of(&self, address: IpAddr, what: &'static str) {
+        if self.complaints.take(subscriber(address), COMPLAINTS).is_ok() {
+            self.tell(News::Limited(address, what));
         }
     }
 
@@ -316,12 +319,13 @@ impl Parts {
     /// Forgets what nobody took in time, from the start on and every now and then.
     async fn expire(self: Arc<Self>) {
         loop {
-            let before = self.clock.now().checked_sub(self.settings.keep);
-            if let Ok(before) = before {
-                match self.store.expire(before).await {
-                    Ok(gone) => drop(self.metrics.expired.inc_by(gone)),
-                    Err(error) => self.tell(News::Trouble(error)),
-                }
+            let ago = |age: Duration| self.clock.now().checked_sub(age).unwrap_or(Timestamp::MIN);
+            match self.store.expire(ago(self.settings.keep)).await {
+                Ok(gone) => drop(self.metrics.expired.inc_by(gone)),
+                Err(error) => self.tell(News::Trouble(error)),
+            }
+            if let Err(error) = self.store.forget_given_up(ago(TOMBSTONE)).await {
+                self.tell(News::Trouble(error));
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -369,54 +373,4 @@ async fn read_tokens(file: &Path) -> Result<Access, String> {
     let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
     let text = read.map_err(io::Error::other).flatten().map_err(|error| error.to_string())?;
     Access::parse(&text).map_err(|error| error.to_string())
-}
-
-impl PublicUrl {
-    /// The URL of a channel.
-    pub fn of(&self, channel: &ChannelId) -> String {
-        format!("{}/in/{channel}/", self.0)
-    }
-}
-
-impl fmt::Display for PublicUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for PublicUrl {
-    type Err = NotAPublicUrl;
-
-    fn from_str(text: &str) -> Result<Self, NotAPublicUrl> {
-        let bad = || NotAPublicUrl(text.to_owned());
-        let uri: Uri = text.parse().map_err(|_error| bad())?;
-        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let has_host =
-            uri.authority().is_some_and(|place| !place.host().is_empty() && !place.as_str().contains('@'));
-        if !is_http || !has_host || text.contains(['?', '#']) {
-            return Err(bad());
-        }
-        Ok(Self(text.trim_end_matches('/').to_owned()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_public_url_is_one_that_senders_can_use() {
-        let channel: ChannelId = "00112233445566778899aabbccddeeff".parse().unwrap();
-        for (text, url) in [
-            ("https://a.b", "https://a.b/in/00112233445566778899aabbccddeeff/"),
-            ("http://a.b:8080/relay/", "http://a.b:8080/relay/in/00112233445566778899aabbccddeeff/"),
-        ] {
-            assert_eq!(text.parse::<PublicUrl>().unwrap().of(&channel), url);
-        }
-        for text in
-            ["", "a.b", "/x", "ftp://a.b", "https://", "https://u@a.b", "https://a.b/?x=1", "wss://a.b"]
-        {
-            assert!(text.parse::<PublicUrl>().is_err(), "{text}");
-        }
-    }
 }

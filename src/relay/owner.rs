@@ -15,9 +15,10 @@ use super::answers::{report, try_again};
 use super::handing::hand_over_all;
 use super::metrics::Refused;
 use super::places::Place;
+use super::proxies::Sender;
 use super::{News, Parts};
 use crate::serve::{Arrived, Body, Socket, ask_through, upgraded};
-use crate::store::relay::{Claim, Claimant, NoClaim, TokenHash};
+use crate::store::relay::{Claim, Claimant, GIVEN_UP, NoClaim, TokenHash};
 use crate::tunnel::{CHANNEL, HAS, LISTEN_TOKEN, PUBLIC_URL, WAITING};
 use crate::websocket::{self, code};
 
@@ -25,23 +26,35 @@ use crate::websocket::{self, code};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Somebody who has proved that they may open a tunnel, and which channel is theirs.
-struct Admitted {
+pub struct Admitted {
+    pub admission: Admission,
+    pub token: TokenHash,
+    pub has: i64,
+}
+
+/// Somebody who has a tunnel.
+struct Guest {
     admission: Admission,
-    token: TokenHash,
-    has: i64,
+    sender: Sender,
+    _place: Place,
 }
 
 /// Opens a tunnel; the answer is 101, or why there is none.
 pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
+    let sender = relay.sender(&arrived);
     let mut request = arrived.request;
     if request.method() != Method::GET {
-        return report(StatusCode::METHOD_NOT_ALLOWED, "method", "a tunnel is opened with GET");
+        return report(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method",
+            "a tunnel is opened with GET, and its channel given up with DELETE",
+        );
     }
     let admitted = match admit(relay, request.headers()) {
         Ok(admitted) => admitted,
         Err((why, refusal)) => {
             relay.metrics.refused(why);
-            relay.tell(News::Refused);
+            relay.tell(News::Refused(sender));
             return *refusal;
         }
     };
@@ -70,6 +83,10 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
             relay.tell(News::Trouble(error));
             return try_again(5, "store", "channels cannot be kept at the moment");
         }
+        Err(NoClaim::GivenUp) => {
+            relay.metrics.refused(Refused::Channel);
+            return report(StatusCode::GONE, "given_up", "its channel was given up");
+        }
         Err(error) => {
             relay.metrics.refused(Refused::Channel);
             return report(StatusCode::FORBIDDEN, "channel", &error.to_string());
@@ -84,12 +101,13 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
     say(PUBLIC_URL, relay.settings.public_url.of(&claim.channel));
     say(WAITING, claim.waiting.to_string());
     let upgrade = hyper::upgrade::on(&mut request);
-    relay.tasks.spawn(own(Arc::clone(relay), upgrade, claim, admitted.admission, place));
+    let guest = Guest { admission: admitted.admission, sender, _place: place };
+    relay.tasks.spawn(own(Arc::clone(relay), upgrade, claim, guest));
     answer
 }
 
 /// Who it is: from these two fields, and from nowhere else.
-fn admit(relay: &Parts, headers: &HeaderMap) -> Result<Admitted, (Refused, Box<Response<Body>>)> {
+pub fn admit(relay: &Parts, headers: &HeaderMap) -> Result<Admitted, (Refused, Box<Response<Body>>)> {
     let one = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok())
@@ -115,20 +133,19 @@ fn admit(relay: &Parts, headers: &HeaderMap) -> Result<Admitted, (Refused, Box<R
 }
 
 /// Owns a channel as long as the tunnel holds.
-async fn own(relay: Arc<Parts>, upgrade: OnUpgrade, claim: Claim, admission: Admission, place: Place) {
+async fn own(relay: Arc<Parts>, upgrade: OnUpgrade, claim: Claim, guest: Guest) {
     let (channel, epoch) = (claim.channel, claim.epoch);
     let why = match timeout(PATIENCE, upgraded(upgrade)).await {
         Ok(Ok(upgraded)) => {
             relay.metrics.opened.inc();
-            relay.tell(News::Opened(channel, claim.waiting));
+            relay.tell(News::Opened(channel, claim.waiting, guest.sender));
             let stream = websocket::accept(upgraded.io, upgraded.read).await;
-            talk(&relay, stream, claim, &admission).await
+            talk(&relay, stream, claim, &guest.admission).await
         }
         _ => "it was never opened",
     };
     relay.store.leave(channel, epoch);
     relay.tell(News::Closed(channel, why));
-    drop(place);
 }
 
 /// Hands over what comes; how the tunnel ended.
@@ -153,7 +170,10 @@ async fn talk(
             _ => "it left",
         },
         never = hand_over_all(relay, &client, &claim, begun_at) => match never {},
-        _ = displaced.changed() => ("a newer one has the channel", code::DISPLACED, "a newer one has the channel"),
+        _ = displaced.changed() => match *displaced.borrow() {
+            GIVEN_UP => ("its channel was given up", code::GIVEN_UP, "its channel was given up"),
+            _ => ("a newer one has the channel", code::DISPLACED, "a newer one has the channel"),
+        },
         // An error means that nothing changes any more, which does not come before the end.
         _ = access.wait_for(|access| !admission.still_holds(access)) => {
             ("its access token is not good any more", code::NOT_LET_IN, "its access token is not good any more")

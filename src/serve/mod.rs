@@ -4,6 +4,7 @@
 mod body;
 mod conformance;
 mod crowd;
+mod neighbours;
 mod socket;
 mod stalling;
 mod stream;
@@ -15,7 +16,7 @@ mod wire_heads;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,6 +38,8 @@ use tokio_util::task::TaskTracker;
 pub use self::body::{BodyReader, NoBody, ReadBody, discard};
 use self::conformance::Refusal;
 use self::crowd::Crowd;
+use self::neighbours::Neighbours;
+pub use self::neighbours::subscriber;
 pub use self::socket::Socket;
 use self::stalling::Stalling;
 pub use self::stream::{Client, ask_through, serve_through};
@@ -56,6 +59,9 @@ const MOST_STREAMS: u32 = 250;
 
 /// How long to wait before accepting again after running out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long whoever has more connections than it may is waited for.
+const UNWANTED: Duration = Duration::from_secs(2);
 
 /// How long clients may take, and how many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +92,17 @@ pub struct Arrived {
     pub request: Request<Incoming>,
     /// The header fields in their order and case. Over HTTP/2, which has no case, in the order of the parser.
     pub headers: Headers,
+    /// Who connected; nobody did to what comes through a tunnel.
+    pub peer: Option<Peer>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Whether this connection is one more than its address may have.
+    pub is_one_too_many: bool,
 }
 
 /// A bound listener that does not accept yet.
@@ -94,6 +111,7 @@ pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
     tls: Option<Tls>,
+    neighbours: Option<Neighbours>,
 }
 
 impl Listener {
@@ -101,13 +119,24 @@ impl Listener {
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let tcp = TcpListener::bind(address).await?;
         let address = tcp.local_addr()?;
-        Ok(Self { tcp, address, tls: None })
+        Ok(Self { tcp, address, tls: None, neighbours: None })
     }
 
     /// The same listener, which speaks TLS.
     #[must_use]
     pub fn over_tls(self, tls: Tls) -> Self {
         Self { tls: Some(tls), ..self }
+    }
+
+    /// The same listener, which says so of connections of an address beyond so many, and lets them go soon. Tunnels are no
+    /// connections any more.
+    #[must_use]
+    pub fn with_most_of_one_address(
+        self,
+        most: usize,
+        is_exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { neighbours: Some(Neighbours::new(most, Arc::new(is_exempt))), ..self }
     }
 
     /// Where it listens.
@@ -136,7 +165,7 @@ impl Listener {
                 () = stop.cancelled() => return,
                 accepted = self.accept() => accepted,
             };
-            let Ok(stream) = accepted else {
+            let Ok((stream, address)) = accepted else {
                 // A connection that is gone before it was accepted, or no descriptor left: neither ends the service.
                 crowd.press();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -148,20 +177,23 @@ impl Listener {
             };
             let (tls, owner) = (self.tls.clone(), Owner(tasks.clone()));
             let (crowd, service, stop) = (crowd.clone(), service.clone(), stop.clone());
+            let seat = self.neighbours.as_ref().and_then(|neighbours| neighbours.enter(address));
+            let is_one_too_many = seat.as_ref().is_some_and(|seat| seat.is_one_too_many);
+            let peer = Peer { address, is_one_too_many };
             tasks.spawn(async move {
                 if let Some(socket) = socket::secured(stream, tls.as_ref(), limits, &crowd, &stop).await {
-                    serve_connection(socket, limits, crowd, service, stop, owner).await;
+                    serve_connection((socket, peer), limits, crowd, service, stop, owner).await;
                 }
-                drop(place);
+                drop((place, seat));
             });
         }
     }
 
-    async fn accept(&self) -> io::Result<TcpStream> {
-        let (stream, _peer) = self.tcp.accept().await?;
+    async fn accept(&self) -> io::Result<(TcpStream, IpAddr)> {
+        let (stream, peer) = self.tcp.accept().await?;
         // It fails when the peer is gone already, which is noticed soon enough.
         stream.set_nodelay(true).ok();
-        Ok(stream)
+        Ok((stream, peer.ip().to_canonical()))
     }
 }
 
@@ -179,7 +211,7 @@ where
 }
 
 async fn serve_connection<S, F>(
-    socket: Socket,
+    (socket, peer): (Socket, Peer),
     limits: Limits,
     crowd: Crowd,
     service: S,
@@ -196,7 +228,7 @@ async fn serve_connection<S, F>(
         asks.store(true, Ordering::Relaxed);
         let head = heads.take(request.headers());
         let checked = conformance::check(request.version(), request.method(), request.uri(), &head);
-        let answer = checked.map(|()| service(Arrived { request, headers: head.headers }));
+        let answer = checked.map(|()| service(Arrived { request, headers: head.headers, peer: Some(peer) }));
         async move {
             Ok::<_, Infallible>(match answer {
                 Ok(answer) => answer.await,
@@ -222,7 +254,7 @@ async fn serve_connection<S, F>(
     let has_asked = || has_asked.load(Ordering::Relaxed);
     let (begun, mut is_ending) = (tokio::time::Instant::now(), false);
     // hyper's own limit begins when it knows which version is spoken: a client that says nothing would stay for ever.
-    let head_is_due = tokio::time::sleep(limits.head);
+    let head_is_due = tokio::time::sleep(if peer.is_one_too_many { UNWANTED } else { limits.head });
     tokio::pin!(head_is_due);
     loop {
         tokio::select! {
@@ -231,6 +263,10 @@ async fn serve_connection<S, F>(
             () = head_is_due.as_mut(), if !head_is_due.is_elapsed() => {
                 if !has_asked() {
                     return;
+                }
+                if peer.is_one_too_many && !is_ending {
+                    is_ending = true;
+                    connection.as_mut().graceful_shutdown();
                 }
             }
             () = stop.cancelled(), if !is_ending => {

@@ -50,7 +50,7 @@ where
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let headers = Headers::from(request.headers());
-        let answer = service(Arrived { request, headers });
+        let answer = service(Arrived { request, headers, peer: None });
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let (of_one, of_all) = WINDOWS;

@@ -138,7 +138,7 @@ impl Parts {
     /// Makes a delivery of a request; whether it is of our own making as well, which nothing is that came through a relay.
     async fn read(&self, arrived: Arrived, relayed: Option<Relayed>) -> Result<(Incoming, bool), NoBody> {
         let (received_at, id) = (self.clock.now(), DeliveryId::new(&self.clock));
-        let Arrived { request, mut headers } = arrived;
+        let Arrived { request, mut headers, .. } = arrived;
         let (parts, mut body) = request.into_parts();
         let body = match self.bodies.read(&mut body).await {
             // Whoever asks first is told before it sends anything; a relay has the whole of it anyway.

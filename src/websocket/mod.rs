@@ -17,4 +17,6 @@ pub mod code {
     pub const NOT_LET_IN: u16 = 4401;
     /// A newer connection owns the channel.
     pub const DISPLACED: u16 = 4409;
+    /// The channel was given up.
+    pub const GIVEN_UP: u16 = 4410;
 }

@@ -54,3 +54,14 @@ impl Random {
         choices[self.below(choices.len())]
     }
 }
+
+/// Welch's t: how sure it is that two samples come from different distributions; beyond 4.5 it is.
+pub fn welch(samples: &[Vec<f64>; 2]) -> f64 {
+    let [one, other] = samples.each_ref().map(|sample| {
+        let count = f64::from(u32::try_from(sample.len()).unwrap());
+        let mean = sample.iter().sum::<f64>() / count;
+        let variance = sample.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        (mean, variance / count)
+    });
+    (one.0 - other.0) / (one.1 + other.1).sqrt()
+}

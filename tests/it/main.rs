@@ -33,6 +33,8 @@
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
 //! | `tunnel` | a relay and a `listen` behind it: round trips, absences, owners, credentials |
+//! | `relay_addresses` | what one address may do at a relay, and whose word counts about which that is |
+//! | `relay_channels` | whose a channel is, by which tokens in which places, until it is given up |
 //! | `relay_limits` | access tokens, rates, metrics, and many claimants of one channel |
 //! | `relay_tls` | a relay that speaks TLS: tunnels, senders, certificates that change, what is wrong with them |
 //! | `tunnel_faults` | what breaks between a sender and the handler: kills, sleeps, cuts, silence, counted |
@@ -64,6 +66,8 @@ mod misbehaving;
 mod overload;
 mod power;
 mod recall;
+mod relay_addresses;
+mod relay_channels;
 mod relay_limits;
 mod relay_tls;
 mod relaying;

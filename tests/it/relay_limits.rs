@@ -8,19 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::assurance::report;
-use crate::relaying::{PATIENCE, Relay, TOKEN, channel, send};
+use crate::relaying::{PATIENCE, Relay, TOKEN, channel, metric, send};
 use crate::world::World;
-
-/// What the relay counts under a name with labels.
-fn metric(relay: &Relay, name: &str) -> u64 {
-    let reply = send(&relay.address, "GET", "/metrics", "", b"").unwrap();
-    assert_eq!(reply.status, 200);
-    assert!(reply.head.contains("application/openmetrics-text; version=1.0.0"), "{}", reply.head);
-    let text = String::from_utf8(reply.body).unwrap();
-    assert!(text.ends_with("# EOF\n"));
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("mbaas_dev_relay_{name} ")));
-    line.unwrap_or_else(|| panic!("{name} is not in {text}")).parse().unwrap()
-}
 
 /// Opens a tunnel and says nothing through it; the status of the handshake, and the connection.
 fn claim(address: &str, access: &str, listen_token: &str) -> (u16, String, TcpStream) {

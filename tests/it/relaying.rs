@@ -266,3 +266,14 @@ pub fn recorded(world: &World) -> Vec<Value> {
     lines.sort_by_key(|line| line["number"].as_i64());
     lines
 }
+
+/// What the relay counts under a name with labels.
+pub fn metric(relay: &Relay, name: &str) -> u64 {
+    let reply = send(&relay.address, "GET", "/metrics", "", b"").unwrap();
+    assert_eq!(reply.status, 200);
+    assert!(reply.head.contains("application/openmetrics-text; version=1.0.0"), "{}", reply.head);
+    let text = String::from_utf8(reply.body).unwrap();
+    assert!(text.ends_with("# EOF\n"));
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("mbaas_dev_relay_{name} ")));
+    line.unwrap_or_else(|| panic!("{name} is not in {text}")).parse().unwrap()
+}

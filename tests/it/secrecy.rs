@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use mbaas_dev::model::{Clock, Secret};
 
-use crate::assurance::{Random, report, tier};
+use crate::assurance::{Random, report, tier, welch};
 use crate::handler::{Handler, answer};
 use crate::world::{Listening, World};
 
@@ -209,17 +209,6 @@ fn no_planted_secret_is_in_an_export_or_a_report_and_each_is_there_when_asked_fo
     report("S22", inputs + total, violations.len());
     report("P10", inputs + total, violations.len());
     assert!(violations.is_empty(), "{} of {total}:\n{}", violations.len(), violations.join("\n"));
-}
-
-/// Welch's t: how sure it is that two samples come from different distributions; beyond 4.5 it is.
-fn welch(samples: &[Vec<f64>; 2]) -> f64 {
-    let [one, other] = samples.each_ref().map(|sample| {
-        let count = f64::from(u32::try_from(sample.len()).unwrap());
-        let mean = sample.iter().sum::<f64>() / count;
-        let variance = sample.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        (mean, variance / count)
-    });
-    (one.0 - other.0) / (one.1 + other.1).sqrt()
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Lanes {
 impl Lane {
     /// Takes one request; the answer is for its sender.
     pub async fn receive(self, arrived: Arrived) -> Response<Body> {
-        let Arrived { request, headers } = arrived;
+        let Arrived { request, headers, peer } = arrived;
         let Some((passing, headers)) = Passing::take(&headers) else {
             return bare(StatusCode::BAD_REQUEST);
         };
@@ -72,7 +72,7 @@ impl Lane {
         let found = if self.line.is_past(seq) { self.find(seq).await } else { Ok(None) };
         let Self { lanes: Lanes { ingress, .. }, channel, line } = self;
         let relayed = Relayed { channel, seq, after, arrived_at, late, line, sent_on_with: None };
-        let arrived = Arrived { request, headers };
+        let arrived = Arrived { request, headers, peer };
         match found {
             Ok(Some(Found::Settled(recorded))) => again(&recorded),
             Ok(Some(Found::Left(delivery))) => ingress.take_up(arrived, relayed, delivery).await,

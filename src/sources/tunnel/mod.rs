@@ -3,6 +3,7 @@
 //! A WebSocket carries a stream of bytes, and HTTP/2 runs inside it: the relay asks, and the ingress answers. What was
 //! recorded before is not recorded again, and nothing is recorded before what the relay sent before it.
 
+mod give_up;
 mod lane;
 mod leap;
 mod open;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::give_up::{GivenUp, Kept, give_up};
 use self::lane::{Lane, Lanes};
 use self::leap::leap;
 use self::open::NotOpened;
@@ -84,8 +86,8 @@ enum End {
     Lost(String),
     /// It is to be opened again at once: the time of day leapt ahead by so much.
     Leapt(Duration),
-    /// Somebody else has our channel.
-    Displaced,
+    /// Our channel is not ours any more.
+    Gone(Trouble),
 }
 
 impl Tunnel {
@@ -145,8 +147,7 @@ impl Tunnel {
                     }
                     match end {
                         End::Stopped => return,
-                        End::Displaced => {
-                            let trouble = displaced();
+                        End::Gone(trouble) => {
                             self.is_not_open(TunnelState::Closed, trouble.message.clone());
                             self.bus.publish(Update::Trouble(Arc::new(trouble)));
                             return;
@@ -217,7 +218,8 @@ impl Tunnel {
         };
         match ending.theirs() {
             _ if stop.is_cancelled() => End::Stopped,
-            Some(goodbye) if goodbye.code == code::DISPLACED => End::Displaced,
+            Some(goodbye) if goodbye.code == code::DISPLACED => End::Gone(displaced()),
+            Some(goodbye) if goodbye.code == code::GIVEN_UP => End::Gone(given_up()),
             Some(goodbye) if goodbye.code == code::AWAY => End::Lost("the relay stopped".to_owned()),
             Some(goodbye) if !goodbye.reason.is_empty() => {
                 End::Lost(format!("the relay closed it: {}", goodbye.reason))
@@ -238,6 +240,14 @@ fn displaced() -> Trouble {
             .to_owned(),
         hint: "start this one again to take it back; two projects need two state folders (`--data-dir`)"
             .to_owned(),
+    }
+}
+
+fn given_up() -> Trouble {
+    Trouble {
+        code: "tunnel",
+        message: "the tunnel is closed: the channel of this project was given up".to_owned(),
+        hint: "start this listen again to get another URL".to_owned(),
     }
 }
 

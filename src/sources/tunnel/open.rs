@@ -79,7 +79,7 @@ pub async fn open(settings: &Settings, has: i64) -> Result<Opened, NotOpened> {
     }
 }
 
-fn head(settings: &Settings, has: i64) -> HeaderMap {
+pub(super) fn head(settings: &Settings, has: i64) -> HeaderMap {
     let mut head = HeaderMap::new();
     let mut put = |name: HeaderName, text: &str| {
         // What cannot stand in a field cannot be right: the relay says so.
@@ -110,7 +110,7 @@ fn refused(relay: &RelayUrl, error: websocket::NotOpened) -> NotOpened {
 }
 
 /// What a status other than 101 means.
-fn said_no(relay: &RelayUrl, answer: &Response<Vec<u8>>) -> NotOpened {
+pub(super) fn said_no(relay: &RelayUrl, answer: &Response<Vec<u8>>) -> NotOpened {
     let status = answer.status();
     let message = serde_json::from_slice::<serde_json::Value>(answer.body());
     let message = message.ok().and_then(|body| Some(body.get("message")?.as_str()?.to_owned()));
@@ -125,6 +125,10 @@ fn said_no(relay: &RelayUrl, answer: &Response<Vec<u8>>) -> NotOpened {
         StatusCode::FORBIDDEN => NotOpened::Never(Unusable {
             message: format!("{relay} gives this listen no channel{message}"),
             hint: "ask whoever runs the relay",
+        }),
+        StatusCode::GONE => NotOpened::Never(Unusable {
+            message: format!("{relay} gives this listen no channel{message}"),
+            hint: "`mbaas-dev relay release URL` has this project forget it: the next listen gets another URL",
         }),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
             NotOpened::NotNow(format!("{relay} answered {status}{message}"))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 use super::window::{Look, Window};
-use super::{Claim, Found, Stored, TokenHash, Waiting};
+use super::{Claim, Found, GIVEN_UP, Stored, TokenHash, Waiting};
 use crate::model::ChannelId;
 
 /// How many bytes of messages are kept in memory for those who are connected; what does not fit is read from disk.
@@ -35,6 +35,8 @@ pub(super) struct Channel {
     /// The highest number of its messages, as far as is known.
     pub last: i64,
     pub waiting: Waiting,
+    /// Whether it was given up: only its name and its token are left.
+    pub is_given_up: bool,
     /// What was delivered and still is on disk.
     done: HashSet<i64>,
     /// What was deleted while its owner may have been at it.
@@ -74,6 +76,7 @@ impl Channel {
             epoch,
             last: 0,
             waiting: Waiting::default(),
+            is_given_up: false,
             done: HashSet::new(),
             expired: HashSet::new(),
             owner: None,
@@ -83,7 +86,9 @@ impl Channel {
 
 impl Channels {
     pub fn insert(&mut self, id: ChannelId, channel: Channel) {
-        *self.by_tenant.entry(Arc::clone(&channel.tenant)).or_default() += 1;
+        if !channel.is_given_up {
+            *self.by_tenant.entry(Arc::clone(&channel.tenant)).or_default() += 1;
+        }
         self.waiting.messages += channel.waiting.messages;
         self.waiting.bytes += channel.waiting.bytes;
         self.by_token.insert(channel.token, id);
@@ -113,6 +118,7 @@ impl Channels {
     pub fn find(&self, id: ChannelId) -> Found {
         match self.by_id.get(&id) {
             None => Found::Nothing,
+            Some(Channel { is_given_up: true, .. }) => Found::GivenUp,
             Some(channel) => Found::Open {
                 owned: channel.owner.is_some(),
                 tenant: Arc::clone(&channel.tenant),
@@ -144,6 +150,27 @@ impl Channels {
             read: Window::default(),
         });
         Some(Claim { channel: id, epoch, waiting: channel.waiting.messages, displaced })
+    }
+
+    /// A channel is given up: whoever owns it hears of it, and what waits in it is no more.
+    pub fn given_up(&mut self, id: ChannelId, epoch: i64) {
+        let Some(channel) = self.by_id.get_mut(&id) else { return };
+        self.hot_bytes -= channel.displace(GIVEN_UP);
+        channel.epoch = epoch;
+        channel.is_given_up = true;
+        let gone = std::mem::take(&mut channel.waiting);
+        self.waiting.messages -= gone.messages;
+        self.waiting.bytes -= gone.bytes;
+        if let Some(count) = self.by_tenant.get_mut(&channel.tenant) {
+            *count -= 1;
+        }
+    }
+
+    /// Forgets a channel that was given up.
+    pub fn forget(&mut self, id: ChannelId) {
+        if let Some(channel) = self.by_id.remove(&id) {
+            self.by_token.remove(&channel.token);
+        }
     }
 
     /// Takes a channel from its owner, if that one still owns it.

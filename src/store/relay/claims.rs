@@ -1,12 +1,14 @@
-//! Decides who gets which channel, for several claimants in one transaction: after a restart, everybody comes at once.
+//! Decides who gets which channel, for several claimants in one transaction: after a restart, everybody comes at once. And how
+//! one is given up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::channels::{Channel, Channels};
-use super::{Claim, Claimant, NAMELESS, NoClaim, TokenHash};
+use super::{Claim, Claimant, NAMELESS, NoClaim, NotGivenUp, TokenHash};
 use crate::model::{ChannelId, Clock};
 
 /// How far numbers leap ahead for one claimant at the most: nobody brings them to their end.
@@ -43,6 +45,7 @@ impl Granted {
                 Some((_, channel)) if channel.tenant != claimant.tenant && &*channel.tenant != NAMELESS => {
                     return Ok(Err(NoClaim::NotTheirs));
                 }
+                Some((_, Channel { is_given_up: true, .. })) => return Ok(Err(NoClaim::GivenUp)),
                 Some((id, Channel { number, epoch, .. })) => {
                     Some(Grant { id, number: *number, epoch: *epoch, is_new: false })
                 }
@@ -86,6 +89,43 @@ impl Grant {
         channels.belongs_to(self.id, &claimant.tenant);
         channels.claimed(self.id, self.epoch).expect("the channel is known by now")
     }
+}
+
+/// Gives a channel up within a transaction of its own; how many messages are thrown away, and what holds from now on.
+pub(super) fn give_up(
+    connection: &Connection,
+    channels: &Channels,
+    claimant: &Claimant,
+    discard: bool,
+    clock: &Clock,
+) -> rusqlite::Result<Result<(ChannelId, i64, u64), NotGivenUp>> {
+    let (id, channel) = match channels.of_token(claimant.token) {
+        None => return Ok(Err(NotGivenUp::Nothing)),
+        Some((_, channel)) if channel.tenant != claimant.tenant && &*channel.tenant != NAMELESS => {
+            return Ok(Err(NotGivenUp::NotTheirs));
+        }
+        Some((_, Channel { is_given_up: true, .. })) => return Ok(Err(NotGivenUp::Before)),
+        Some(found) => found,
+    };
+    let (waiting, epoch) = (channel.waiting.messages, channel.epoch + 1);
+    if waiting > 0 && !discard {
+        return Ok(Err(NotGivenUp::Waiting(waiting)));
+    }
+    let text = "UPDATE channels SET epoch = ?2, given_up_at = ?3 WHERE number = ?1";
+    connection.execute(text, params![channel.number, epoch, clock.now().as_microsecond()])?;
+    connection.execute("DELETE FROM messages WHERE channel = ?1", [channel.number])?;
+    Ok(Ok((id, epoch, waiting)))
+}
+
+/// Forgets within a transaction which channels were given up before then; which these were.
+pub(super) fn forget_given_up(
+    connection: &Connection,
+    before: Timestamp,
+) -> rusqlite::Result<Vec<ChannelId>> {
+    let text = "DELETE FROM channels WHERE given_up_at < ?1 RETURNING id";
+    let mut statement = connection.prepare_cached(text)?;
+    let gone = statement.query_map([before.as_microsecond()], |row| row.get(0).map(ChannelId::from_bytes))?;
+    gone.collect()
 }
 
 /// Sees to it that further numbers are above one that somebody has: ours may come from an old backup.

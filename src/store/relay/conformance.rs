@@ -171,6 +171,72 @@ async fn a_channel_stays_with_its_tenant_who_has_so_many(bench: Bench) {
     assert!(matches!(bench.store.claim(of(1, "b")).await, Err(NoClaim::NotTheirs)));
 }
 
+async fn what_is_given_up_is_nobody_s_any_more(mut bench: Bench) {
+    let other = Claimant { tenant: "other".into(), ..claimant(1) };
+    let mut claim = bench.claim(1).await;
+    let kept = bench.claim(2).await;
+    bench.put(claim.channel, "one").await;
+    bench.put(kept.channel, "stays").await;
+    let give_up = |who, discard| bench.store.give_up(who, discard);
+    assert!(matches!(give_up(claimant(9), true).await, Err(NotGivenUp::Nothing)));
+    assert!(matches!(give_up(other, true).await, Err(NotGivenUp::NotTheirs)));
+    assert!(matches!(give_up(claimant(1), false).await, Err(NotGivenUp::Waiting(1))));
+    assert!(!claim.displaced.has_changed().unwrap());
+    assert_eq!(give_up(claimant(1), true).await.unwrap(), 1);
+    claim.displaced.changed().await.unwrap_or_default();
+    assert_eq!(*claim.displaced.borrow(), GIVEN_UP);
+    assert!(matches!(give_up(claimant(1), true).await, Err(NotGivenUp::Before)));
+    for _ in 0..2 {
+        assert_eq!(bench.store.find(claim.channel).await, Found::GivenUp);
+        assert!(matches!(bench.store.claim(claimant(1)).await, Err(NoClaim::GivenUp)));
+        assert!(bench.store.put(claim.channel, bench.message("x")).await.is_err());
+        let health = bench.store.health();
+        assert_eq!((bench.waiting(), health.channels), ((1, 5), 1));
+        bench.nothing_comes(&claim, 0).await;
+        bench.reopen().await;
+    }
+    // Its place is free at once, its name later, and its token gets another one then.
+    let limited = |token| Claimant { most_channels: Some(2), ..claimant(token) };
+    bench.store.claim(limited(3)).await.unwrap();
+    assert_eq!(bench.store.forget_given_up(Timestamp::UNIX_EPOCH).await.unwrap(), 0);
+    assert_eq!(bench.store.forget_given_up(Timestamp::MAX).await.unwrap(), 1);
+    assert_eq!(bench.store.find(claim.channel).await, Found::Nothing);
+    let again = bench.claim(1).await;
+    assert_ne!(again.channel, claim.channel);
+    let kept = bench.claim(2).await;
+    assert_eq!(bench.bodies(&kept, 0, 1).await, ["stays"]);
+}
+
+async fn no_owner_of_old_has_a_say(bench: Bench) {
+    const OWNERS: usize = 10;
+    let mut claims = Vec::new();
+    for _ in 0..OWNERS {
+        claims.push(bench.claim(1).await);
+    }
+    let newest = claims.pop().unwrap();
+    let mut waiting: Vec<Stored> = Vec::new();
+    for number in 0..112 {
+        bench.put(newest.channel, &number.to_string()).await;
+        let after = waiting.last().map_or(0, |stored| stored.seq);
+        waiting.push(bench.next(&newest, after).await.unwrap());
+    }
+    let (mut acks, mut taken) = (0, 0);
+    for old in &claims {
+        for stored in &waiting {
+            taken += usize::from(bench.store.ack(old.channel, old.epoch, stored));
+            acks += 1;
+        }
+        bench.store.leave(old.channel, old.epoch);
+    }
+    // Nor has one of a channel that was given up.
+    let (gone, stored) = (bench.claim(2).await, waiting[0].clone());
+    bench.put(gone.channel, "x").await;
+    bench.store.give_up(claimant(2), true).await.unwrap();
+    taken += usize::from(bench.store.ack(gone.channel, gone.epoch, &stored));
+    assert_eq!((taken, bench.waiting().0), (0, waiting.len() as u64));
+    println!("inputs={} violations={taken} (S18)", acks + 1);
+}
+
 async fn unknown_channels_are_not_found(bench: Bench) {
     assert_eq!(bench.store.find(ChannelId::new(&bench.clock)).await, Found::Nothing);
     assert!(bench.store.put(ChannelId::new(&bench.clock), bench.message("x")).await.is_err());
@@ -329,7 +395,7 @@ async fn what_waits_is_counted(mut bench: Bench) {
     for _ in 0..2 {
         let waiting = |found| match found {
             Found::Open { waiting, .. } => (waiting.messages, waiting.bytes),
-            Found::Nothing => panic!("it is gone"),
+            Found::Nothing | Found::GivenUp => panic!("it is gone"),
         };
         assert_eq!(waiting(bench.store.find(one.channel).await), (2, 11));
         assert_eq!(waiting(bench.store.find(other.channel).await), (1, 1));
@@ -385,6 +451,8 @@ mod sqlite {
         the_newest_owner_wins_and_older_ones_hear_of_it
         many_who_claim_at_once_leave_one_owner
         a_channel_stays_with_its_tenant_who_has_so_many
+        what_is_given_up_is_nobody_s_any_more
+        no_owner_of_old_has_a_say
         unknown_channels_are_not_found
         a_message_comes_out_as_it_went_in
         what_came_before_and_after_the_owner_comes_in_order

@@ -88,9 +88,12 @@ pub struct Claim {
     pub epoch: i64,
     /// How many messages wait.
     pub waiting: u64,
-    /// Changes when somebody else claims the channel.
+    /// Changes when somebody else claims the channel, or to [`GIVEN_UP`].
     pub displaced: watch::Receiver<i64>,
 }
+
+/// What an owner whose channel was given up sees in the place of the next epoch.
+pub const GIVEN_UP: i64 = -1;
 
 /// Why a channel cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,29 @@ pub enum NoClaim {
     /// The tenant has as many channels as it may have.
     #[error("the access token has as many channels as it may have, {0}")]
     TooMany(u64),
+    /// It was given up.
+    #[error("its channel was given up")]
+    GivenUp,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a channel is not given up.
+#[derive(Debug, thiserror::Error)]
+pub enum NotGivenUp {
+    /// There is none of this token.
+    #[error("this listen token has no channel here")]
+    Nothing,
+    /// It was opened with another access token.
+    #[error("this channel belongs to another access token")]
+    NotTheirs,
+    /// It was given up before.
+    #[error("this channel was given up before")]
+    Before,
+    /// So many messages wait in it.
+    #[error("{} in this channel", if *.0 == 1 { "a request waits".to_owned() } else { format!("{} requests wait", .0) })]
+    Waiting(u64),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -111,6 +137,8 @@ pub enum NoClaim {
 pub enum Found {
     /// There is none.
     Nothing,
+    /// There was one, which was given up.
+    GivenUp,
     /// It is there.
     Open {
         /// Whether its owner is connected.
@@ -150,6 +178,13 @@ pub struct Health {
 pub trait RelayStore: Send + Sync + 'static {
     /// Makes somebody the owner of the channel of their token; who owned it before owns it no more.
     fn claim(&self, claimant: Claimant) -> Pending<'_, Result<Claim, NoClaim>>;
+
+    /// Gives the channel of a token up for good, and what waits in it if that is to be discarded; how much that was. Its name
+    /// is given to nobody else, and its token gets no other one until it is [forgotten](Self::forget_given_up).
+    fn give_up(&self, claimant: Claimant, discard: bool) -> Pending<'_, Result<u64, NotGivenUp>>;
+
+    /// Forgets the channels that were given up before then.
+    fn forget_given_up(&self, before: Timestamp) -> Pending<'_, Result<u64, StoreError>>;
 
     /// Gives a claim up; the channel stays.
     fn leave(&self, channel: ChannelId, epoch: i64);

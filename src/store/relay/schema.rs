@@ -8,7 +8,7 @@ use super::StoreError;
 use crate::store::{file, schema};
 
 /// The steps, oldest first; only ever add to the end.
-const MIGRATIONS: &[&str] = &[FIRST];
+const MIGRATIONS: &[&str] = &[FIRST, GIVEN_UP];
 
 /// Times are microseconds since 1970; `token` is the SHA-256 of a listen token; `sealed` is an encrypted request.
 ///
@@ -35,6 +35,9 @@ const FIRST: &str = "
     CREATE INDEX messages_channel ON messages (channel, seq);
 ";
 
+/// When a channel was given up.
+const GIVEN_UP: &str = "ALTER TABLE channels ADD COLUMN given_up_at INTEGER;";
+
 /// Opens a relay's file for writing, making it when there is none, with its tables up to date.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = file::open_new_for_writing(path, |connection| check_owner(connection, path))?;
@@ -55,4 +58,27 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Damaged { file: path.to_path_buf(), detail });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::params;
+
+    use super::*;
+
+    #[test]
+    fn channels_of_the_first_format_are_there_and_not_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("relay.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(FIRST).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        let insert = "INSERT INTO channels VALUES (1, ?1, ?2, 'all', 7, 0, 0)";
+        old.execute(insert, params![[1_u8; 16], [2_u8; 32]]).unwrap();
+        drop(old);
+        let new = open_for_writing(&path).unwrap();
+        let look = "SELECT epoch, given_up_at FROM channels";
+        let seen = new.query_row(look, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(seen, (7, None::<i64>));
+    }
 }

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::channels::{Channel, Channels, Next};
 use super::writer::{Command, Put, Writer};
 use super::{
-    Answer, Call, Claim, Claimant, Found, Health, Key, Message, MessageId, NoClaim, Pending, RelayStore,
-    Stored, TokenHash, Waiting, schema,
+    Answer, Call, Claim, Claimant, Found, Health, Key, Message, MessageId, NoClaim, NotGivenUp, Pending,
+    RelayStore, Stored, TokenHash, Waiting, schema,
 };
 use crate::model::{ChannelId, Clock};
 use crate::store::{StoreError, file};
@@ -128,6 +128,19 @@ impl RelayStore for SqliteRelay {
         })
     }
 
+    fn give_up(&self, claimant: Claimant, discard: bool) -> Pending<'_, Result<u64, NotGivenUp>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let sent = self.queue.send(Command::GiveUp(claimant, discard, reply)).await;
+            sent.map_err(|_unsent| self.closed())?;
+            answer.await.map_err(|_dropped| self.closed())?
+        })
+    }
+
+    fn forget_given_up(&self, before: Timestamp) -> Pending<'_, Result<u64, StoreError>> {
+        Box::pin(self.ask(move |reply| Command::ForgetGivenUp(before, reply)))
+    }
+
     fn leave(&self, channel: ChannelId, epoch: i64) {
         self.channels().left(channel, epoch);
     }
@@ -228,7 +241,7 @@ fn load(connection: &Connection) -> rusqlite::Result<Channels> {
     let mut channels = Channels::default();
     let mut statement = connection.prepare(
         "SELECT c.number, c.id, c.token, c.tenant, c.epoch,
-             coalesce(m.last, 0), coalesce(m.messages, 0), coalesce(m.bytes, 0)
+             coalesce(m.last, 0), coalesce(m.messages, 0), coalesce(m.bytes, 0), c.given_up_at IS NOT NULL
          FROM channels AS c LEFT JOIN
              (SELECT channel, max(seq) AS last, count(*) AS messages, sum(bytes) AS bytes
               FROM messages GROUP BY channel) AS m ON m.channel = c.number",
@@ -241,6 +254,7 @@ fn load(connection: &Connection) -> rusqlite::Result<Channels> {
         let mut channel = Channel::new(row.get(0)?, TokenHash(row.get(2)?), tenant.into(), row.get(4)?);
         channel.last = row.get(5)?;
         channel.waiting = Waiting { messages, bytes };
+        channel.is_given_up = row.get(8)?;
         channels.insert(ChannelId::from_bytes(row.get(1)?), channel);
     }
     Ok(channels)

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::channels::Channels;
-use super::claims::Granted;
-use super::{Claim, Claimant, Message, NoClaim, StoreError, Stored, schema};
+use super::claims::{self, Granted};
+use super::{Claim, Claimant, Message, NoClaim, NotGivenUp, StoreError, Stored, schema};
 use crate::model::{ChannelId, Clock};
 
 /// How many commands go into one transaction at most.
@@ -38,6 +38,10 @@ pub(super) enum Command {
     Put(Put),
     /// Make somebody the owner of a channel.
     Claim(Claimant, oneshot::Sender<Result<Claim, NoClaim>>),
+    /// Give the channel of a token up, and discard what waits in it or not.
+    GiveUp(Claimant, bool, oneshot::Sender<Result<u64, NotGivenUp>>),
+    /// Forget the channels that were given up before then.
+    ForgetGivenUp(Timestamp, oneshot::Sender<Result<u64, StoreError>>),
     /// Delete what arrived before then.
     Expire(Timestamp, oneshot::Sender<Result<u64, StoreError>>),
     /// Write what is left, and end.
@@ -120,17 +124,24 @@ impl Writer {
                 self.commit(Batch { puts: Vec::new(), claims: vec![(claimant, reply)] });
             }
             Command::Expire(before, reply) => drop(reply.send(self.expire(before))),
+            Command::GiveUp(claimant, discard, reply) => drop(reply.send(self.give_up(&claimant, discard))),
+            Command::ForgetGivenUp(before, reply) => drop(reply.send(self.forget_given_up(before))),
             Command::Close => self.queue.close(),
         }
     }
 
     fn commit(&mut self, batch: Batch) {
-        let Batch { puts, claims } = batch;
+        let Batch { mut puts, claims } = batch;
         if puts.is_empty() && claims.is_empty() {
             return;
         }
         let (channels, clock) = (Arc::clone(&self.channels), self.clock.clone());
-        let done = self.channels().take_done();
+        let done = {
+            let mut channels = self.channels();
+            // One may have been given up since they were asked for; whoever sent them asks again and hears of it.
+            puts.retain(|put| channels.get(put.channel).is_some_and(|channel| !channel.is_given_up));
+            channels.take_done()
+        };
         let outcome = self.transact(|connection| {
             let seqs = insert(connection, &puts)?;
             delete(connection, &done)?;
@@ -177,6 +188,25 @@ impl Writer {
             // The next time will do: until then they are known as delivered.
             Err(_) => self.channels().put_back(done),
         }
+    }
+
+    fn give_up(&mut self, claimant: &Claimant, discard: bool) -> Result<u64, NotGivenUp> {
+        let (channels, clock) = (Arc::clone(&self.channels), self.clock.clone());
+        let (id, epoch, gone) = self.transact(|connection| {
+            let channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
+            claims::give_up(connection, &channels, claimant, discard, &clock)
+        })??;
+        self.channels().given_up(id, epoch);
+        Ok(gone)
+    }
+
+    fn forget_given_up(&mut self, before: Timestamp) -> Result<u64, StoreError> {
+        let gone = self.transact(|connection| claims::forget_given_up(connection, before))?;
+        let mut channels = self.channels();
+        for id in &gone {
+            channels.forget(*id);
+        }
+        Ok(gone.len() as u64)
     }
 
     fn expire(&mut self, before: Timestamp) -> Result<u64, StoreError> {

@@ -1,0 +1,144 @@
+//! What a running relay says, for people and for programs.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde_json::json;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::output::Output;
+use crate::model::{ChannelId, FORMAT_VERSION};
+use crate::relay::{BadTls, News, Sender};
+
+/// Shows what happens, until nothing does any more or nobody reads it.
+pub fn show(mut news: Receiver<News>, output: &Output, json: bool, stop: &CancellationToken) {
+    loop {
+        let told = match news.blocking_recv() {
+            Ok(told) => told,
+            // What is missed is not missing anywhere else.
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        if json {
+            if output.data(&line(&told)).is_err() {
+                stop.cancel();
+                return;
+            }
+        } else {
+            output.talk(&sentence(&told));
+        }
+    }
+}
+
+fn line(news: &News) -> String {
+    let object = match news {
+        News::Opened(channel, waiting, sender) => json!({
+            "type": "tunnel_opened",
+            "channel": short(channel),
+            "waiting": waiting,
+            "from": sender.address,
+            "scheme": scheme(sender),
+        }),
+        News::Closed(channel, why) => {
+            json!({ "type": "tunnel_closed", "channel": short(channel), "message": why })
+        }
+        News::GivenUp(discarded) => json!({ "type": "channel_given_up", "discarded": discarded }),
+        News::Refused(sender) => json!({ "type": "tunnel_refused", "from": sender.address }),
+        News::Limited(address, what) => {
+            json!({ "type": "limited", "from": address, "message": what })
+        }
+        News::Proxy(address) => json!({
+            "type": "error", "code": "proxy", "message": proxy(*address), "hint": trust(*address),
+        }),
+        News::Trouble(error) => {
+            json!({ "type": "error", "code": "store", "message": error.to_string(), "hint": error.hint() })
+        }
+        News::Tokens(count) => json!({ "type": "access_tokens", "count": count }),
+        News::BadTokens(why) => {
+            json!({ "type": "error", "code": "access_tokens", "message": bad_tokens(why), "hint": KEPT_TOKENS })
+        }
+        News::Certificate(until) => {
+            json!({ "type": "certificate", "valid_until": until.map(|until| until.to_string()) })
+        }
+        News::BadCertificate(why) => {
+            json!({ "type": "error", "code": "certificate", "message": bad_certificate(why), "hint": why.hint })
+        }
+        News::OpenKey(key) => {
+            json!({ "type": "error", "code": "key", "message": open_key(key), "hint": CLOSE_KEY })
+        }
+    };
+    let mut line = json!({ "v": FORMAT_VERSION });
+    if let (Some(line), serde_json::Value::Object(object)) = (line.as_object_mut(), object) {
+        line.extend(object);
+    }
+    line.to_string()
+}
+
+fn sentence(news: &News) -> String {
+    match news {
+        News::Opened(channel, waiting, sender) => {
+            let waiting = if *waiting > 0 { format!("; waiting: {waiting}") } else { String::new() };
+            format!("{} has a tunnel{}{waiting}", short(channel), from(sender))
+        }
+        News::Closed(channel, why) => format!("{} has none any more: {why}", short(channel)),
+        News::GivenUp(0) => "a channel was given up".to_owned(),
+        News::GivenUp(discarded) => {
+            format!("a channel was given up; requests that waited in it: {discarded}")
+        }
+        News::Refused(sender) => format!("a tunnel{} was refused: it had no right token", from(sender)),
+        News::Limited(address, what) => format!("{address} is answered 503: {what}"),
+        News::Proxy(address) => format!("warning: {}\n  hint: {}", proxy(*address), trust(*address)),
+        News::Trouble(error) => format!("error: {error}\n  hint: {}", error.hint()),
+        News::Tokens(count) => format!("the access tokens changed; there are {count}"),
+        News::BadTokens(why) => format!("error: {}\n  hint: {KEPT_TOKENS}", bad_tokens(why)),
+        News::Certificate(until) => {
+            let until = until.map(|until| format!(", valid until {until:.0}")).unwrap_or_default();
+            format!("there is another certificate{until}; newcomers are shown it")
+        }
+        News::BadCertificate(why) => format!("error: {}\n  hint: {}", bad_certificate(why), why.hint),
+        News::OpenKey(key) => format!("warning: {}\n  hint: {CLOSE_KEY}", open_key(key)),
+    }
+}
+
+const KEPT_TOKENS: &str = "the tokens that were in it last hold on until it is mended";
+
+fn bad_tokens(why: &str) -> String {
+    format!("the file of access tokens cannot be used: {why}")
+}
+
+fn bad_certificate(why: &BadTls) -> String {
+    format!("the certificate stays as it was: {why}")
+}
+
+const CLOSE_KEY: &str = "`chmod 600` leaves it to the user that the relay runs as";
+
+fn open_key(key: &Path) -> String {
+    format!("everybody on this machine can read the key in `{}`", key.display())
+}
+
+/// Where somebody comes from, as far as is known, and that everybody on the way could read its token.
+fn from(sender: &Sender) -> String {
+    let address = sender.address.map(|address| format!(" from {address}")).unwrap_or_default();
+    let in_clear =
+        sender.address.is_some_and(|address| !address.is_loopback()) && sender.is_secure == Some(false);
+    format!("{address}{}", if in_clear { ", in clear" } else { "" })
+}
+
+fn scheme(sender: &Sender) -> Option<&'static str> {
+    sender.is_secure.map(|is_secure| if is_secure { "https" } else { "http" })
+}
+
+fn proxy(address: IpAddr) -> String {
+    format!("requests come through a proxy at {address}, which is not trusted: who sends them is not known")
+}
+
+fn trust(address: IpAddr) -> String {
+    format!("`--trusted-proxy {address}` believes what it says in X-Forwarded-For")
+}
+
+/// Enough of a channel to tell it from others: whoever knows all of it can send to it.
+fn short(channel: &ChannelId) -> String {
+    channel.to_string().chars().take(6).chain(['…']).collect()
+}
