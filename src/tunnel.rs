@@ -29,6 +29,9 @@ pub const PUBLIC_URL: HeaderName = HeaderName::from_static("mbaas-dev-public-url
 /// How many messages wait.
 pub const WAITING: HeaderName = HeaderName::from_static("mbaas-dev-waiting");
 
+/// A proxy before the relay that this does not trust, if there is one.
+pub const HIDDEN_BY: HeaderName = HeaderName::from_static("mbaas-dev-hidden-by");
+
 /// Whoever gives a channel up lets go of what waits in it as well.
 pub const DISCARD: HeaderName = HeaderName::from_static("mbaas-dev-discard");
 

@@ -105,7 +105,8 @@ fn handler(forward: Option<String>, deliveries: &[Delivery]) -> Option<Target> {
     newest.target.parse().ok().filter(Target::is_loopback)
 }
 
-fn line(check: &Check, session: &Session) -> String {
+/// A line for people.
+pub fn line(check: &Check, session: &Session) -> String {
     let paint = session.output.paint;
     let found = Printable::text(&check.found);
     let name = format!("{:<19}", check.name);
@@ -118,7 +119,8 @@ fn line(check: &Check, session: &Session) -> String {
     }
 }
 
-fn object(check: &Check) -> String {
+/// A line for programs.
+pub fn object(check: &Check) -> String {
     json!({
         "v": FORMAT_VERSION,
         "check": check.name,

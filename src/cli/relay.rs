@@ -1,5 +1,6 @@
 //! `mbaas-dev relay`
 
+mod doctor;
 mod news;
 mod release;
 
@@ -35,6 +36,7 @@ pub struct RelayArgs {
 
 #[derive(Debug, Subcommand)]
 enum RelayCommand {
+    Doctor(doctor::DoctorArgs),
     Release(release::ReleaseArgs),
 }
 
@@ -139,6 +141,7 @@ enum WhenOfflineArg {
 
 pub fn run(arguments: RelayArgs, session: &Session) -> anyhow::Result<Exit> {
     match arguments.command {
+        Some(RelayCommand::Doctor(arguments)) => doctor::run(arguments, session),
         Some(RelayCommand::Release(arguments)) => release::run(arguments, session),
         None => serve(arguments.relay, session),
     }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -37,6 +37,12 @@ impl Connection {
         };
         // Without one the connection is trusted, as Unix sockets are.
         tcp.as_fd().try_clone_to_owned().ok().map(|socket| Probe(socket.into()))
+    }
+
+    /// The certificate that the other side showed, where TLS is spoken.
+    pub fn certificate(&self) -> Option<CertificateDer<'static>> {
+        let Self::Tls(tls) = self else { return None };
+        tls.get_ref().1.peer_certificates()?.first().cloned().map(CertificateDer::into_owned)
     }
 
     /// Makes its end a reset instead of an orderly close, where there is such a thing.

@@ -305,6 +305,7 @@ impl Parts {
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be written")
         };
+        let settings = &self.settings;
         let body = json!({
             "status": text,
             "channels": health.channels,
@@ -312,6 +313,11 @@ impl Parts {
             "waiting": health.waiting.messages,
             "waiting_bytes": health.waiting.bytes,
             "bytes_on_disk": health.bytes_on_disk,
+            "limits": {
+                "max_body": settings.max_body,
+                "max_rate": settings.most_per_second,
+                "keep_seconds": settings.keep.as_secs(),
+            },
         });
         answers::answer(status, &body)
     }

@@ -19,7 +19,7 @@ use super::proxies::Sender;
 use super::{News, Parts};
 use crate::serve::{Arrived, Body, Socket, ask_through, upgraded};
 use crate::store::relay::{Claim, Claimant, GIVEN_UP, NoClaim, TokenHash};
-use crate::tunnel::{CHANNEL, HAS, LISTEN_TOKEN, PUBLIC_URL, WAITING};
+use crate::tunnel::{CHANNEL, HAS, HIDDEN_BY, LISTEN_TOKEN, PUBLIC_URL, WAITING};
 use crate::websocket::{self, code};
 
 /// How long it may take until a WebSocket is one, and until it is closed.
@@ -100,6 +100,9 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
     say(CHANNEL, claim.channel.to_string());
     say(PUBLIC_URL, relay.settings.public_url.of(&claim.channel));
     say(WAITING, claim.waiting.to_string());
+    if let Some(proxy) = sender.hidden_by {
+        say(HIDDEN_BY, proxy.to_string());
+    }
     let upgrade = hyper::upgrade::on(&mut request);
     let guest = Guest { admission: admitted.admission, sender, _place: place };
     relay.tasks.spawn(own(Arc::clone(relay), upgrade, claim, guest));

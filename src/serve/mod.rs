@@ -43,7 +43,7 @@ pub use self::neighbours::subscriber;
 pub use self::socket::Socket;
 use self::stalling::Stalling;
 pub use self::stream::{Client, ask_through, serve_through};
-pub use self::tls::{BadTls, Identity, Tls, TlsFiles};
+pub use self::tls::{BadTls, Identity, Tls, TlsFiles, valid_until};
 pub use self::upgrade::upgraded;
 use self::wire_heads::{MOST_FIELDS, Watched};
 use crate::model::Headers;

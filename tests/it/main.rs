@@ -32,9 +32,11 @@
 //! | `scenarios` | whole meetings: each that is built in, files of one's own, what is wrong with them |
 //! | `watching` | fixtures that fire when they are saved |
 //! | `overload` | more than there is room for: slow clients, floods, large bodies, few descriptors |
+//! | `deploying` | what is in `deploy/`: command lines that are some, web servers that work, a unit that systemd takes |
 //! | `tunnel` | a relay and a `listen` behind it: round trips, absences, owners, credentials |
 //! | `relay_addresses` | what one address may do at a relay, and whose word counts about which that is |
 //! | `relay_channels` | whose a channel is, by which tokens in which places, until it is given up |
+//! | `relay_doctor` | what is wrong with a relay, or a web server before it, is named |
 //! | `relay_limits` | access tokens, rates, metrics, and many claimants of one channel |
 //! | `relay_tls` | a relay that speaks TLS: tunnels, senders, certificates that change, what is wrong with them |
 //! | `tunnel_faults` | what breaks between a sender and the handler: kills, sleeps, cuts, silence, counted |
@@ -51,11 +53,13 @@ mod canonical;
 mod catalogue;
 mod commands;
 mod damage;
+mod deploying;
 mod disk;
 mod durability;
 mod faults;
 mod fidelity;
 mod frameworks;
+mod fronts;
 mod fuzzing;
 mod handler;
 mod hostile_files;
@@ -68,6 +72,7 @@ mod power;
 mod recall;
 mod relay_addresses;
 mod relay_channels;
+mod relay_doctor;
 mod relay_limits;
 mod relay_tls;
 mod relaying;

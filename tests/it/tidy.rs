@@ -189,7 +189,7 @@ fn every_test_file_is_listed() {
             module == "main" || main.contains(&format!("mod {module};")),
             "{name} is not part of main.rs"
         );
-        let is_helper = matches!(module, "main" | "world" | "handler" | "assurance" | "relaying");
+        let is_helper = matches!(module, "main" | "world" | "handler" | "assurance" | "relaying" | "fronts");
         assert!(
             is_helper || main.contains(&format!("| `{module}` |")),
             "{name} is not in the table of main.rs"

@@ -2,6 +2,7 @@
 
 pub mod database;
 pub mod network;
+pub mod relay;
 pub mod state_folder;
 pub mod traps;
 

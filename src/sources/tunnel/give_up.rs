@@ -65,6 +65,7 @@ pub async fn give_up(settings: &Settings, discard: bool) -> Result<GivenUp, Kept
         (StatusCode::CONFLICT, Some("waiting")) => {
             Err(Kept::Waiting(body["message"].as_str().unwrap_or_default().to_owned()))
         }
+        (status, None) => Err(Kept::NotNow(format!("{relay} answers {status} to DELETE, as no relay does"))),
         _ => Err(not_given_up(relay, &reply.map(|body| body.to_vec()))),
     }
 }
