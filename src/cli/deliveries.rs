@@ -117,14 +117,14 @@ fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {
     let (output, paint) = (&session.output, session.output.paint);
     output.data(&format!(
         "{}  #{}  {}",
-        paint.strong(&terminal::name(delivery)),
+        paint.strong(terminal::name(delivery)),
         delivery.number,
         delivery.id
     ))?;
     let examined = drift(recorded);
     let schema = examined.as_ref().map(|examined| ("schema", drift::summary(examined)));
     for (label, value) in facts(delivery, session).into_iter().chain(schema) {
-        output.data(&format!("  {}  {value}", paint.faint(&format!("{label:<10}"))))?;
+        output.data(&format!("  {}  {value}", paint.faint(format!("{label:<10}"))))?;
     }
     output.data("")?;
     output.data(&format!("{} {}", Printable::text(&request.method), Printable::text(&request.path)))?;
@@ -141,7 +141,7 @@ fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {
         output.data("\nnot as documented")?;
     }
     for finding in &findings {
-        output.data(&paint.odd(&format!("  {finding}")))?;
+        output.data(&paint.odd(format!("  {finding}")))?;
     }
     for attempt in &delivery.attempts {
         output.data("")?;
@@ -161,7 +161,7 @@ fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {
         }
     }
     for hint in hints(delivery) {
-        output.data(&paint.odd(&format!("  hint: {hint}")))?;
+        output.data(&paint.odd(format!("  hint: {hint}")))?;
     }
     Ok(())
 }
@@ -183,7 +183,7 @@ fn facts(delivery: &Delivery, session: &Session) -> Vec<(&'static str, String)> 
 fn tell_headers(headers: &Headers, session: &Session) -> std::io::Result<()> {
     let output = &session.output;
     headers.iter().try_for_each(|(name, value)| {
-        output.data(&format!("{}: {}", output.paint.faint(&Printable(name).to_string()), Printable(value)))
+        output.data(&format!("{}: {}", output.paint.faint(Printable(name).to_string()), Printable(value)))
     })
 }
 

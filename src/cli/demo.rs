@@ -213,6 +213,6 @@ fn suggest(session: &Session) {
         ("mbaas-dev replay --last", "send the newest again"),
         ("mbaas-dev secret show", "what your handler verifies with"),
     ] {
-        session.output.talk(&format!("  {}  {}", paint.strong(&format!("{command:<44}")), paint.faint(what)));
+        session.output.talk(&format!("  {}  {}", paint.strong(format!("{command:<44}")), paint.faint(what)));
     }
 }

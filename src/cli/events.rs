@@ -68,7 +68,7 @@ fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
             continue;
         }
         let about = about(entry)?;
-        let name = paint.strong(&format!("{:<27}", entry.name));
+        let name = paint.strong(format!("{:<27}", entry.name));
         let wire_event = entry.fixture.wire_event().unwrap_or_else(|| "-".to_owned());
         let facts =
             format!("{:<8}  {name}  {wire_event:<27}  {:<10}", entry.contract, about.payload.as_str());
@@ -124,7 +124,7 @@ fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let about = about(entry)?;
-    output.data(&format!("{}  {}", paint.strong(&entry.name.to_string()), about.meaning))?;
+    output.data(&format!("{}  {}", paint.strong(entry.name.to_string()), about.meaning))?;
     let wire_event = entry.fixture.wire_event().unwrap_or_else(|| "none".to_owned());
     let mut facts = vec![
         ("contract", entry.contract.to_string()),
@@ -135,7 +135,7 @@ fn show(arguments: &ShowArgs, session: &Session) -> anyhow::Result<Exit> {
     facts.extend(schema.as_ref().map(|schema| ("schema", schema.source().to_owned())));
     for (label, value) in facts {
         for (number, line) in wrapped(&value, 14, session).iter().enumerate() {
-            let label = paint.faint(&format!("{:<10}", if number == 0 { label } else { "" }));
+            let label = paint.faint(format!("{:<10}", if number == 0 { label } else { "" }));
             output.data(&format!("  {label}  {}", line.trim_start()))?;
         }
     }

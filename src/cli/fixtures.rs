@@ -141,7 +141,7 @@ fn list(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Exit> {
                 "{:<52}  {:<22}  {}",
                 shown(&label),
                 shown(wire_event.as_deref().unwrap_or("-")),
-                session.output.paint.faint(&shown(meaning.as_deref().unwrap_or_default())),
+                session.output.paint.faint(shown(meaning.as_deref().unwrap_or_default())),
             )
         };
         session.output.data(line.trim_end())?;

@@ -274,7 +274,7 @@ fn greet(output: &Output, relay: &Relay, public: &str, is_open: bool) {
     let token = if is_open { "" } else { " --access-token …" };
     output.talk(&format!(
         "  try         {}",
-        paint.strong(&format!("mbaas-dev listen --tunnel {tunnel}{token}"))
+        paint.strong(format!("mbaas-dev listen --tunnel {tunnel}{token}"))
     ));
     if is_open {
         output.talk("  note        without --access-token everybody on this machine may open tunnels");

@@ -120,7 +120,7 @@ async fn send(
                 let parcel = parcel(arguments, patches, recorded, &open.secret.keys, session)?;
                 let sent = open.road.send(&session.clock, parcel).await?;
                 let ended = match then {
-                    Some(then) => show_with_diff(then.as_ref(), &sent, session, arguments.json)?,
+                    Some(then) => show_with_diff(then.as_deref(), &sent, session, arguments.json)?,
                     None => roads::show(&sent, Purpose::ToBeTaken, session, arguments.json)?,
                 };
                 exit = exit.max(ended);

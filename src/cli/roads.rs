@@ -281,7 +281,7 @@ fn remark(sent: &Sent, purpose: Purpose) -> Option<String> {
 pub fn show_answer(answer: &Answer, output: &Output) -> std::io::Result<()> {
     let paint: Paint = output.paint;
     for (name, value) in answer.headers.iter() {
-        output.data(&format!("  {}: {}", paint.faint(&Printable(name).to_string()), Printable(value)))?;
+        output.data(&format!("  {}: {}", paint.faint(Printable(name).to_string()), Printable(value)))?;
     }
     if answer.body.contains(&0) {
         let what = format!("  {} of binary data (--json has them)", size(answer.body.len() as u64));

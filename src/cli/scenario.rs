@@ -90,7 +90,7 @@ fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
             output.data(&object(name, &scenario).to_string())?;
             continue;
         }
-        let name = output.paint.strong(&format!("{name:<28}"));
+        let name = output.paint.strong(format!("{name:<28}"));
         let (steps, time) = (events(scenario.steps.len()), span(scenario.duration()));
         output.data(&format!("{contract:<8}  {name}  {steps:>9}  {time:>12}  {}", scenario.meaning))?;
     }
@@ -113,7 +113,7 @@ fn show(arguments: &ShowArgs, mut session: Session) -> anyhow::Result<Exit> {
     output.data(&format!("{}  {}", paint.strong(&scenario.label), scenario.meaning))?;
     let retries = if scenario.retries { "as the real sender does" } else { "none" };
     for (label, value) in [("contract", scenario.contract.as_str()), ("retries", retries)] {
-        output.data(&format!("  {}  {value}", paint.faint(&format!("{label:<8}"))))?;
+        output.data(&format!("  {}  {value}", paint.faint(format!("{label:<8}"))))?;
     }
     output.data("")?;
     for (at, step) in timeline(&scenario) {
@@ -125,9 +125,9 @@ fn show(arguments: &ShowArgs, mut session: Session) -> anyhow::Result<Exit> {
         if step.sign != crate::signature::SignMode::Valid {
             remarks.push(format!("signed {}", step.sign));
         }
-        let title = paint.strong(&format!("{:<42}", step.title()));
+        let title = paint.strong(format!("{:<42}", step.title()));
         let at = format!("{:>4}:{:02}", at.as_secs() / 60, at.as_secs() % 60);
-        output.data(format!("  {at}  {title}  {}", paint.odd(&remarks.join(", "))).trim_end())?;
+        output.data(format!("  {at}  {title}  {}", paint.odd(remarks.join(", "))).trim_end())?;
     }
     Ok(Exit::Done)
 }

@@ -12,12 +12,12 @@ use super::{Attempt, Clock, Contract, EventType, Headers, Relayed};
 
 /// The id of a delivery: `dlv_` and 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DeliveryId(String);
+pub struct DeliveryId(Arc<str>);
 
 impl DeliveryId {
     /// A new id.
     pub fn new(clock: &Clock) -> Self {
-        Self(format!("dlv_{}", clock.sortable_uuid().simple()))
+        Self(format!("dlv_{}", clock.sortable_uuid().simple()).into())
     }
 
     /// The id as text.
@@ -38,7 +38,7 @@ impl FromStr for DeliveryId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.strip_prefix("dlv_").unwrap_or_default();
         if digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(format!(
             "`{}` is not a delivery id, which is `dlv_` and 32 hexadecimal digits",
@@ -241,7 +241,7 @@ pub struct Delivery {
     /// Whether it waits for its target to come back.
     pub held: bool,
     /// What became of it, oldest first.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<Arc<Attempt>>,
 }
 
 impl Delivery {
@@ -268,6 +268,6 @@ impl Delivery {
 
     /// The newest attempt.
     pub fn last_attempt(&self) -> Option<&Attempt> {
-        self.attempts.last()
+        self.attempts.last().map(AsRef::as_ref)
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The name that a user subscribes to, such as `meeting.completed`.
 ///
 /// A checked name, not an enum: the set of event types is the set of files under `fixtures/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventType(String);
+pub struct EventType(Arc<str>);
 
 /// A string that cannot be an event name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +26,7 @@ impl FromStr for EventType {
     type Err = BadName;
 
     fn from_str(name: &str) -> Result<Self, BadName> {
-        is_plain_name(name).then(|| Self(name.to_owned())).ok_or_else(|| BadName(name.to_owned()))
+        is_plain_name(name).then(|| Self(name.into())).ok_or_else(|| BadName(name.to_owned()))
     }
 }
 

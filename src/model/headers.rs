@@ -73,8 +73,8 @@ impl Headers {
             let hop = HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop.as_bytes()));
             let met = name.eq_ignore_ascii_case(b"expect") && value.eq_ignore_ascii_case(b"100-continue");
             // A peer that lists these in `Connection` would have us deliver a request that says less than its own.
-            let needed = NEVER_HOP_BY_HOP.iter().any(|kept| name.eq_ignore_ascii_case(kept.as_bytes()));
-            !met && !hop && (needed || named.is_empty() || !is_named(name))
+            let needed = || NEVER_HOP_BY_HOP.iter().any(|kept| name.eq_ignore_ascii_case(kept.as_bytes()));
+            !met && !hop && (named.is_empty() || needed() || !is_named(name))
         });
     }
 

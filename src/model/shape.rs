@@ -30,7 +30,10 @@ impl Serialize for Delivery {
         object.serialize_field("body_bytes", &self.body_bytes)?;
         object.serialize_field("signature", self.signature.as_str())?;
         object.serialize_field("replay_of", &self.replay_of.as_ref().map(super::DeliveryId::as_str))?;
-        object.serialize_field("attempts", &self.attempts)?;
+        object.serialize_field(
+            "attempts",
+            &self.attempts.iter().map(AsRef::as_ref).collect::<Vec<&Attempt>>(),
+        )?;
         match &self.not_forwarded {
             Some(why) => object.serialize_field("not_forwarded", why.as_str())?,
             None => object.skip_field("not_forwarded")?,

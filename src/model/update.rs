@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Attempt, Delivery, DeliveryId, NotForwarded, Target};
+use super::{Delivery, DeliveryId, NotForwarded, Target};
 
 /// Something that observers want to hear about.
 #[derive(Clone, Debug)]
@@ -62,10 +62,10 @@ impl Update {
     #[must_use]
     pub fn at_a_glance(self) -> Self {
         let glance = |delivery: Arc<Delivery>| {
-            if !delivery.attempts.iter().any(Attempt::is_long) {
+            if !delivery.attempts.iter().any(|attempt| attempt.is_long()) {
                 return delivery;
             }
-            let attempts = delivery.attempts.iter().map(Attempt::at_a_glance).collect();
+            let attempts = delivery.attempts.iter().map(|attempt| Arc::new(attempt.at_a_glance())).collect();
             Arc::new(Delivery { attempts, ..Delivery::clone(&delivery) })
         };
         match self {

@@ -83,9 +83,9 @@ impl Since {
             (self.difference.ended.is_same() && answered, &self.difference.body, from, to)
         {
             let took = format!("{} → {}", latency(from), latency(to));
-            return vec![paint.faint(&format!("answered as #{number} was, {took}"))];
+            return vec![paint.faint(format!("answered as #{number} was, {took}"))];
         }
-        let mut lines = vec![paint.faint(&format!("compared with #{number}"))];
+        let mut lines = vec![paint.faint(format!("compared with #{number}"))];
         lines.extend(outcome_lines(&self.difference, detail, paint).iter().map(|line| format!("  {line}")));
         lines
     }

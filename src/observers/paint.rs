@@ -14,31 +14,32 @@ impl Paint {
     pub const PLAIN: Self = Self { on: false };
 
     /// Something that went well.
-    pub fn good(self, text: &str) -> String {
+    pub fn good(self, text: impl Into<String>) -> String {
         self.apply(text, Colorize::green)
     }
 
     /// Something that went wrong.
-    pub fn bad(self, text: &str) -> String {
+    pub fn bad(self, text: impl Into<String>) -> String {
         self.apply(text, Colorize::red)
     }
 
     /// Something to look at.
-    pub fn odd(self, text: &str) -> String {
+    pub fn odd(self, text: impl Into<String>) -> String {
         self.apply(text, Colorize::yellow)
     }
 
     /// Something of less interest.
-    pub fn faint(self, text: &str) -> String {
+    pub fn faint(self, text: impl Into<String>) -> String {
         self.apply(text, Colorize::dimmed)
     }
 
     /// Something to see first.
-    pub fn strong(self, text: &str) -> String {
+    pub fn strong(self, text: impl Into<String>) -> String {
         self.apply(text, Colorize::bold)
     }
 
-    fn apply<'a>(self, text: &'a str, style: impl Fn(&'a str) -> ColoredString) -> String {
-        if self.on { style(text).to_string() } else { text.to_owned() }
+    fn apply(self, text: impl Into<String>, style: impl Fn(ColoredString) -> ColoredString) -> String {
+        let text = text.into();
+        if self.on { style(text.into()).to_string() } else { text }
     }
 }

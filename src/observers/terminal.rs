@@ -60,16 +60,16 @@ impl Style {
             }
             Update::TargetDown(target, detail) => {
                 let mut lines =
-                    vec![self.paint.bad(&format!("✗ {target} is down: {}", Printable::text(detail)))];
+                    vec![self.paint.bad(format!("✗ {target} is down: {}", Printable::text(detail)))];
                 lines.extend(
                     self.below("what comes meanwhile is recorded: `mbaas-dev replay --failed` sends it"),
                 );
                 lines
             }
-            Update::TargetUp(target) => vec![self.paint.good(&format!("✓ {target} is back"))],
+            Update::TargetUp(target) => vec![self.paint.good(format!("✓ {target} is back"))],
             Update::TunnelUp(public, waiting) => {
                 let public = Printable::text(public);
-                let mut lines = vec![self.paint.good(&format!("✓ the tunnel is open: {public}"))];
+                let mut lines = vec![self.paint.good(format!("✓ the tunnel is open: {public}"))];
                 if *waiting > 0 {
                     lines.extend(self.below(&format!("what came meanwhile follows: {waiting}")));
                 }
@@ -78,7 +78,7 @@ impl Style {
             // It is tried over and over; once is enough to know.
             Update::TunnelDown(loss) if !loss.is_news => Vec::new(),
             Update::TunnelDown(loss) => {
-                let mut lines = vec![self.paint.bad(&format!("✗ no tunnel: {}", Printable::text(&loss.why)))];
+                let mut lines = vec![self.paint.bad(format!("✗ no tunnel: {}", Printable::text(&loss.why)))];
                 lines.extend(
                     self.below(
                         "it is opened again as soon as it can be; the relay keeps what comes meanwhile",
@@ -115,12 +115,12 @@ impl Style {
         title: &str,
         delivery: Option<&Delivery>,
     ) -> String {
-        let place = self.paint.faint(&format!(
+        let place = self.paint.faint(format!(
             "{number:>3}/{of:<3} {:>4}:{:02}",
             at.as_secs() / 60,
             at.as_secs() % 60
         ));
-        let title = self.paint.strong(&format!("{:<40}", Printable::text(title).to_string()));
+        let title = self.paint.strong(format!("{:<40}", Printable::text(title).to_string()));
         let Some(delivery) = delivery else {
             return format!("{place}  {title}  {}", self.paint.odd("lost on the way"));
         };
@@ -138,12 +138,12 @@ impl Style {
     pub fn lost(&self, kind: &Kind, clock: &Clock) -> String {
         let now = clock.now().to_zoned_datetime(self.zone.clone());
         let format = if self.is_narrow() { "%H:%M:%S" } else { "%H:%M:%S%.3f" };
-        let time = self.paint.faint(&now.strftime(format).to_string());
+        let time = self.paint.faint(now.strftime(format).to_string());
         let name = kind.event_type.as_ref().map_or("event", EventType::as_str);
         let gap = if self.is_narrow() { " " } else { "  " };
         format!(
             "{time}{gap}{}{gap}{}",
-            self.paint.strong(&format!("{name:<23}")),
+            self.paint.strong(format!("{name:<23}")),
             self.paint.odd("lost on the way")
         )
     }
@@ -160,7 +160,10 @@ impl Style {
         let options = textwrap::Options::new(width)
             .word_splitter(textwrap::WordSplitter::NoHyphenation)
             .break_words(false);
-        textwrap::wrap(text, options).iter().map(|line| format!("{indent}{}", self.paint.odd(line))).collect()
+        textwrap::wrap(text, options)
+            .iter()
+            .map(|line| format!("{indent}{}", self.paint.odd(&**line)))
+            .collect()
     }
 
     /// The indentation of what stands below a delivery's line.
@@ -181,7 +184,7 @@ impl Style {
             (Times::OfToday, false) => "%H:%M:%S%.3f",
             (Times::OfToday, true) => "%H:%M:%S",
         };
-        let time = self.paint.faint(&received.strftime(format).to_string());
+        let time = self.paint.faint(received.strftime(format).to_string());
         let number = format!("#{}", delivery.number);
         let latency = attempt.map(|attempt| latency(attempt.duration)).unwrap_or_default();
         let size = size(delivery.body_bytes);
@@ -206,26 +209,26 @@ impl Style {
             Some(Outcome::Answered(answer)) => preview(answer).unwrap_or_default(),
             _ => String::new(),
         };
-        let used = textwrap::core::display_width(line) + 2;
-        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(used));
+        let used = || textwrap::core::display_width(line) + 2;
+        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(used()));
         if answer.is_empty() || room < 8 {
             return line.trim_end().to_owned();
         }
-        format!("{line}  {}", self.paint.faint(&Printable::text(&answer).cut(room)))
+        format!("{line}  {}", self.paint.faint(Printable::text(&answer).cut(room)))
     }
 
     fn name(&self, delivery: &Delivery, width: usize) -> String {
-        self.paint.strong(&format!("{:<width$}", name(delivery)))
+        self.paint.strong(format!("{:<width$}", name(delivery)))
     }
 
     fn status(&self, attempt: Option<&Attempt>, width: usize) -> String {
         match attempt.map(|attempt| &attempt.outcome) {
             Some(outcome @ Outcome::Answered(answer)) if outcome.is_acknowledged() => {
-                self.paint.good(&format!("{:<width$}", answer.status))
+                self.paint.good(format!("{:<width$}", answer.status))
             }
-            Some(Outcome::Answered(answer)) => self.paint.bad(&format!("{:<width$}", answer.status)),
-            Some(Outcome::Failed(failure)) => self.paint.bad(&format!("{:<width$}", failure.kind.as_str())),
-            None => self.paint.faint(&format!("{:<width$}", "-")),
+            Some(Outcome::Answered(answer)) => self.paint.bad(format!("{:<width$}", answer.status)),
+            Some(Outcome::Failed(failure)) => self.paint.bad(format!("{:<width$}", failure.kind.as_str())),
+            None => self.paint.faint(format!("{:<width$}", "-")),
         }
     }
 

@@ -253,7 +253,7 @@ mod tests {
             duration: Duration::ZERO,
             outcome: Outcome::Answered(answer),
         };
-        let delivery = Delivery { attempts: vec![attempt], ..Delivery::recorded(&incoming, number) };
+        let delivery = Delivery { attempts: vec![attempt.into()], ..Delivery::recorded(&incoming, number) };
         Recorded { delivery, request }
     }
 

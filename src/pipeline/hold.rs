@@ -110,18 +110,18 @@ impl Hold {
         };
         let handed = pipeline.forward.send(target, &request).await;
         let number = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let attempt = Attempt {
+        let attempt = Arc::new(Attempt {
             number,
             target: handed.url,
             started_at: handed.started_at,
             duration: handed.duration,
             outcome: handed.outcome,
-        };
+        });
         pipeline.presence.note(target, &attempt.outcome);
         let away = super::is_away(&attempt.outcome);
         let waiting = if away { Waiting::AsBefore } else { Waiting::NoMore };
         if let Err(error) =
-            pipeline.store.record_attempt(delivery.number, Arc::new(attempt.clone()), waiting).await
+            pipeline.store.record_attempt(delivery.number, Arc::clone(&attempt), waiting).await
         {
             // It still waits, and has its turn again: better twice than never.
             pipeline.report(&error);

@@ -222,7 +222,7 @@ impl Pipeline {
         let attempt = Arc::new(Attempt { number: 1, target: url, started_at, duration, outcome });
         let to_hold = self.hold.as_ref().filter(|_| self.holds_when_away && is_away(&attempt.outcome));
         let held = to_hold.is_some();
-        let delivery = Delivery { attempts: vec![Attempt::clone(&attempt)], held, ..(*recorded).clone() };
+        let delivery = Delivery { attempts: vec![Arc::clone(&attempt)], held, ..(*recorded).clone() };
         let delivery = Arc::new(delivery);
         let (settle, settled) = oneshot::channel();
         let delivered = Delivered { delivery: Arc::clone(&delivery), wire, rest, settled };

@@ -46,18 +46,17 @@ impl Pipeline {
             }
             let handed = self.hand_over(&incoming, &target).await;
             self.presence.note(&target, &handed.outcome);
-            let attempt = Attempt {
+            let attempt = Arc::new(Attempt {
                 number: retry.saturating_add(1),
                 target: handed.url,
                 started_at: handed.started_at,
                 duration: handed.duration,
                 outcome: handed.outcome,
-            };
+            });
             let mut attempts = delivery.attempts.clone();
-            attempts.push(attempt.clone());
+            attempts.push(Arc::clone(&attempt));
             delivery = Arc::new(Delivery { attempts, ..Delivery::clone(&delivery) });
-            let recorded =
-                self.store.record_attempt(delivery.number, Arc::new(attempt), Waiting::AsBefore).await;
+            let recorded = self.store.record_attempt(delivery.number, attempt, Waiting::AsBefore).await;
             if let Err(error) = recorded {
                 self.report(&error);
             }

@@ -228,7 +228,9 @@ async fn serve_connection<S, F>(
         asks.store(true, Ordering::Relaxed);
         let head = heads.take(request.headers());
         let checked = conformance::check(request.version(), request.method(), request.uri(), &head);
-        let answer = checked.map(|()| service(Arrived { request, headers: head.headers, peer: Some(peer) }));
+        // In a box, since hyper moves what it is given, and this is large.
+        let arrived = Arrived { request, headers: head.headers, peer: Some(peer) };
+        let answer = checked.map(|()| Box::pin(service(arrived)));
         async move {
             Ok::<_, Infallible>(match answer {
                 Ok(answer) => answer.await,
@@ -239,7 +241,6 @@ async fn serve_connection<S, F>(
     let mut builder = auto::Builder::new(owner);
     builder
         .http1()
-        .preserve_header_case(true)
         .max_headers(MOST_FIELDS)
         .max_buf_size(LARGEST_HEAD)
         .timer(TokioTimer::new())

@@ -118,10 +118,11 @@ enum State {
     Blind,
 }
 
-/// The line that is being read, when only its length or the number on it matters.
+/// The line that is being read, when only whether there is something on it, or the number on it, matters.
 #[derive(Debug, Default)]
 struct Line {
-    length: usize,
+    has_text: bool,
+    /// Whether a line before it had.
     started: bool,
     size: u64,
     in_extension: bool,
@@ -130,9 +131,8 @@ struct Line {
 impl Line {
     /// Takes in some of a line, of which only line ends do not count.
     fn read(&mut self, bytes: &[u8]) {
-        let length = bytes.iter().filter(|byte| **byte != b'\r').count();
-        self.length += length;
-        self.started |= length > 0;
+        self.has_text |= bytes.iter().any(|byte| *byte != b'\r');
+        self.started |= self.has_text;
     }
 }
 
@@ -164,13 +164,13 @@ impl Follower {
         for end in memchr_iter(b'\n', bytes) {
             self.line.read(&bytes[start..end]);
             start = end + 1;
-            if self.line.length == 0 && self.line.started {
+            if !self.line.has_text && self.line.started {
                 self.head.extend_from_slice(&bytes[..start]);
                 self.line = Line::default();
                 self.state = finish_head(&self.head.split().freeze(), heads);
                 return start;
             }
-            self.line.length = 0;
+            self.line.has_text = false;
         }
         self.line.read(&bytes[start..]);
         self.head.extend_from_slice(bytes);
@@ -206,13 +206,13 @@ impl Follower {
     fn read_trailers(&mut self, bytes: &[u8]) -> usize {
         for (index, byte) in bytes.iter().enumerate() {
             match byte {
-                b'\n' if self.line.length == 0 => {
+                b'\n' if !self.line.has_text => {
                     self.state = State::Head;
                     return index + 1;
                 }
-                b'\n' => self.line.length = 0,
+                b'\n' => self.line.has_text = false,
                 b'\r' => {}
-                _ => self.line.length += 1,
+                _ => self.line.has_text = true,
             }
         }
         bytes.len()
@@ -239,8 +239,7 @@ fn finish_head(head: &Bytes, heads: &WireHeads) -> State {
 }
 
 fn has_bare_line_feed(head: &[u8]) -> bool {
-    let before = std::iter::once(&0).chain(head);
-    head.iter().zip(before).any(|(byte, before)| *byte == b'\n' && *before != b'\r')
+    memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 /// How the body of a request with those headers is framed (RFC 9112 §6.3).

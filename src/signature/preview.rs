@@ -23,8 +23,9 @@ pub fn verify<'a>(secrets: &[Secret], mut values: impl Iterator<Item = &'a [u8]>
     let Some(value) = values.next() else { return Verdict::Missing };
     let lower_case = !value.iter().any(u8::is_ascii_uppercase);
     let fits = |bytes: &[u8]| secrets.iter().any(|secret| mac(secret, body).verify_slice(bytes).is_ok());
-    match hex::decode(value) {
-        Ok(bytes) if lower_case && values.next().is_none() && fits(&bytes) => Verdict::Valid,
+    let mut bytes = [0; 32];
+    match hex::decode_to_slice(value, &mut bytes) {
+        Ok(()) if lower_case && values.next().is_none() && fits(&bytes) => Verdict::Valid,
         _ => Verdict::Invalid,
     }
 }

@@ -1,10 +1,12 @@
 //! How a delivery and an attempt are put into their tables.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::bodies::{Column, Place};
-use super::writer::Waiting;
+use super::job::Waiting;
 use super::{row, texts};
 use crate::contract;
 use crate::model::{Attempt, Contract, EventType, Headers, Incoming, NotForwarded, Outcome, Relayed};
@@ -99,7 +101,7 @@ impl<'c> Inserts<'c> {
         body: Option<Place>,
     ) -> rusqlite::Result<()> {
         let (mut status, mut error, mut detail, mut cut) = (None, None, None, false);
-        let mut headers = Headers::new();
+        let mut headers = Cow::Owned(Headers::new());
         match &attempt.outcome {
             Outcome::Answered(answer) => {
                 (status, cut) = (Some(answer.status), answer.cut);

@@ -13,6 +13,7 @@ mod gone;
 mod health;
 mod import;
 mod insert;
+mod job;
 mod later;
 mod needle;
 mod outbox;
@@ -35,15 +36,14 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 
 pub use error::StoreError;
 pub use gone::Stretch;
 pub use health::{Health, examine};
 pub use import::{Imported, Importer};
+pub use job::Waiting;
 pub use outcomes::{CameOf, LastAttempt};
 pub use prune::{Limits, Pruned, Pruner};
 pub use query::{Came, Query, Recorded, Selector};
@@ -51,18 +51,15 @@ pub use reader::Reader;
 pub use remove::remove;
 pub use repair::{Repaired, repair};
 pub use room::Room;
-pub use writer::Waiting;
 
 use crate::model::{Attempt, Clock, Incoming, Target};
-use later::Later;
+use job::Job;
+use later::{Later, PutOff};
 use outbox::Outbox;
-use writer::{Command, Job, Writer};
+use writer::{Command, Writer};
 
 /// How many jobs may wait for the thread; whoever brings one more waits for room.
 const QUEUE: usize = 1024;
-
-/// How long an attempt may be put off for a delivery to be written with.
-const MOMENT: Duration = Duration::from_millis(2);
 
 /// A handle to the record; clones share one thread and one connection.
 #[derive(Clone, Debug)]
@@ -144,14 +141,14 @@ impl Store {
     pub async fn record_attempt_later(&self, delivery: i64, attempt: Arc<Attempt>) -> Result<(), StoreError> {
         let (reply, mut wait) = self.outbox.wait();
         let job = Job::Attempt(delivery, attempt, Waiting::AsBefore);
-        let unsent = match self.later.put_off(job, reply) {
-            None => match timeout(MOMENT, wait.outcome()).await {
-                Ok(outcome) => return self.outcome(outcome).map(drop),
-                Err(_elapsed) => Command::Flush,
-            },
-            Some((job, reply)) => Command::Write(job, reply),
+        let command = match self.later.put_off(job, reply) {
+            PutOff::Expected => None,
+            PutOff::Unexpected => Some(Command::Flush),
+            PutOff::Refused(job, reply) => Some(Command::Write(job, reply)),
         };
-        self.queue.send(unsent).await.map_err(|_unsent| self.closed())?;
+        if let Some(command) = command {
+            self.queue.send(command).await.map_err(|_unsent| self.closed())?;
+        }
         self.outcome(wait.outcome().await).map(drop)
     }
 

@@ -119,7 +119,7 @@ impl Reader {
         });
         // A large body may have been pruned while it was read: then its row is gone by now.
         let is_whole = |recorded: &Recorded| {
-            let answers = recorded.delivery.attempts.iter().map(insert::answer_body);
+            let answers = recorded.delivery.attempts.iter().map(|attempt| insert::answer_body(attempt));
             !answers.chain([&recorded.request.body[..]]).any(bodies::is_large)
         };
         match found {

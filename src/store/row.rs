@@ -2,6 +2,7 @@
 //! reading one ends in an error and never in a panic.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,8 +93,8 @@ pub(super) fn attempts(
     statement: &mut CachedStatement<'_>,
     delivery: i64,
     bodies: &Folder,
-) -> rusqlite::Result<Vec<Attempt>> {
-    statement.query_map([delivery], |row| attempt(row, bodies))?.collect()
+) -> rusqlite::Result<Vec<Arc<Attempt>>> {
+    statement.query_map([delivery], |row| attempt(row, bodies).map(Arc::new))?.collect()
 }
 
 fn headers(row: &Row<'_>) -> rusqlite::Result<Headers> {

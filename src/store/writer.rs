@@ -1,7 +1,6 @@
 //! The thread that owns the writing connection: it commits what has gathered, then answers, then tidies up.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -12,12 +11,13 @@ use tokio::time::timeout;
 use super::StoreError;
 use super::bodies::{Appender, Folder, Place};
 use super::file::{self, Identity};
-use super::insert::{self, Inserts};
+use super::insert::Inserts;
+use super::job::Job;
 use super::later::Later;
 use super::outbox::{Outbox, Reply};
 use super::room::{Gauge, Room};
 use super::{gone, repair, stretches, texts};
-use crate::model::{Attempt, Clock, Incoming, Relayed, Target};
+use crate::model::Clock;
 
 /// How many jobs go into one transaction at most.
 const BATCH_JOBS: usize = 256;
@@ -27,6 +27,9 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
 /// About how many bytes a job takes beside its body.
 const JOB_BYTES: u64 = 1024;
+
+/// How long what was put off waits for something to be written with.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// How long nothing must have come before the thread does what nobody waits for.
 const QUIET: Duration = Duration::from_millis(200);
@@ -46,26 +49,6 @@ const LONG_LOG_PAGES: i64 = 4096;
 
 /// From how many pages of log on it is copied back before the next chore: not so many that it takes long.
 const SOME_LOG_PAGES: i64 = 1024;
-
-/// Something to write.
-#[derive(Debug)]
-pub(super) enum Job {
-    /// A delivery, answered with its number.
-    Delivery(Arc<Incoming>, Waiting),
-    /// An attempt at the delivery of that number, answered with it.
-    Attempt(i64, Arc<Attempt>, Waiting),
-}
-
-/// Whether a delivery waits for its target to come back.
-#[derive(Debug)]
-pub enum Waiting {
-    /// As it was.
-    AsBefore,
-    /// It waits for this one.
-    For(Target),
-    /// It does not wait any more.
-    NoMore,
-}
 
 /// What the handles send to the thread.
 #[derive(Debug)]
@@ -88,6 +71,8 @@ enum News {
 /// What the thread does when nothing comes, a bit at a time: it looks for something to write before each.
 #[derive(Clone, Copy, Debug)]
 enum Chore {
+    /// Writes what was put off.
+    Later,
     /// Takes some of what was recorded into the text index.
     Index,
     /// Merges some of that.
@@ -128,40 +113,6 @@ pub(super) struct Writer {
 struct Open {
     connection: Connection,
     identity: Identity,
-}
-
-impl Job {
-    /// The body that it is to put.
-    fn body(&self) -> &[u8] {
-        match self {
-            Self::Delivery(incoming, _) => &incoming.request.body,
-            Self::Attempt(_, attempt, _) => insert::answer_body(attempt),
-        }
-    }
-
-    /// How it came through a relay.
-    pub(super) fn relayed(&self) -> Option<&Relayed> {
-        match self {
-            Self::Delivery(incoming, _) => incoming.relayed.as_ref(),
-            Self::Attempt(..) => None,
-        }
-    }
-
-    /// Puts it, with its body or the place of that.
-    ///
-    /// What came of a delivery that is `gone`, or was deleted meanwhile, is of no interest any more.
-    fn put(&self, inserts: &mut Inserts<'_>, body: Option<Place>, gone: i64) -> rusqlite::Result<i64> {
-        let (delivery, waiting) = match self {
-            Self::Attempt(delivery, ..) if *delivery <= gone => return Ok(*delivery),
-            Self::Delivery(incoming, waiting) => (inserts.delivery(incoming, body)?, waiting),
-            Self::Attempt(delivery, attempt, waiting) => {
-                inserts.attempt(*delivery, attempt, body)?;
-                (*delivery, waiting)
-            }
-        };
-        inserts.waiting(delivery, waiting)?;
-        Ok(delivery)
-    }
 }
 
 impl Writer {
@@ -218,16 +169,17 @@ impl Writer {
         loop {
             match clock.block_on(self.news()) {
                 News::Jobs(jobs) => {
-                    self.unindexed = self.unindexed.saturating_add(jobs.len());
                     self.write(jobs);
-                    let patience = if self.unindexed < BACKLOG.0 { QUIET } else { BACKLOG.1 };
-                    (self.chore, self.patience) = (Chore::Index, patience);
                     self.copy_back_a_log_of(LONG_LOG_PAGES);
                 }
                 News::Quiet => self.do_chore(),
                 News::Closed => break,
             }
         }
+        let last = self.later.take();
+        self.write(last);
+        // What comes now is told that there is no writer any more.
+        drop(self.later.take());
         self.tidy_up();
     }
 
@@ -259,8 +211,18 @@ impl Writer {
 
     /// Does what is due, and sets what is due next.
     fn do_chore(&mut self) {
-        self.copy_back_a_log_of(SOME_LOG_PAGES);
+        if !matches!(self.chore, Chore::Later) {
+            self.copy_back_a_log_of(SOME_LOG_PAGES);
+        }
         let next = match self.chore {
+            Chore::Later => {
+                let patience = if self.unindexed < BACKLOG.0 { QUIET } else { BACKLOG.1 };
+                (self.chore, self.patience) = (Chore::Index, patience);
+                let jobs = self.later.take();
+                // Sets both anew where there is something.
+                self.write(jobs);
+                return;
+            }
             Chore::Index => {
                 let more = |connection: &mut Connection, queue: &mpsc::Receiver<_>| {
                     texts::fill(connection, || queue.is_empty())
@@ -310,6 +272,9 @@ impl Writer {
         if jobs.is_empty() {
             return;
         }
+        self.unindexed = self.unindexed.saturating_add(jobs.len());
+        (self.chore, self.patience) = (Chore::Later, MOMENT);
+        self.later.expect();
         let outcome = self.commit(&jobs).map_err(|error| self.repair(error));
         let replies = jobs.into_iter().map(|(_, reply)| reply);
         match outcome {

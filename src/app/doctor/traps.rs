@@ -168,7 +168,7 @@ mod tests {
             method: "POST".to_owned(),
             path: "/".to_owned(),
             body_bytes: 200_000,
-            attempts: vec![attempt],
+            attempts: vec![attempt.into()],
         }
     }
 
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn an_answer_that_comes_late_is_found_even_when_it_is_good() {
         let mut late = delivery(1, "a", 200, Verdict::Valid);
-        late.attempts[0].duration = Duration::from_secs(25);
+        std::sync::Arc::make_mut(&mut late.attempts[0]).duration = Duration::from_secs(25);
         assert!(traps(&[late])[0].found.contains("25.00 s"));
     }
 }

@@ -58,8 +58,8 @@ pub fn run(arguments: &DiffArgs, session: &Session) -> anyhow::Result<Exit> {
         output.talk("no difference: method, path, headers and body are the same");
         return Ok(Exit::Done);
     }
-    output.data(&paint.bad(&format!("- {}", title(&from.delivery, session))))?;
-    output.data(&paint.good(&format!("+ {}", title(&to.delivery, session))))?;
+    output.data(&paint.bad(format!("- {}", title(&from.delivery, session))))?;
+    output.data(&paint.good(format!("+ {}", title(&to.delivery, session))))?;
     lines.iter().try_for_each(|line| output.data(line))?;
     Ok(Exit::Done)
 }

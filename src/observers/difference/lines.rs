@@ -67,16 +67,16 @@ pub fn header_lines(headers: &[HeaderDifference], detail: Detail, paint: Paint) 
         match (&header.values.from[..], &header.values.to[..]) {
             ([from], [to]) => {
                 let (from, to) = (bytes(from, detail), bytes(to, detail));
-                lines.push(paint.odd(&format!("  ~ {name}: {}", arrow(&from, &to))));
+                lines.push(paint.odd(format!("  ~ {name}: {}", arrow(&from, &to))));
             }
             (from, to) => {
                 let gone = from.iter().filter(|value| !to.contains(value));
                 let come = to.iter().filter(|value| !from.contains(value));
                 let before = lines.len();
-                lines.extend(gone.map(|value| paint.bad(&format!("  - {name}: {}", bytes(value, detail)))));
-                lines.extend(come.map(|value| paint.good(&format!("  + {name}: {}", bytes(value, detail)))));
+                lines.extend(gone.map(|value| paint.bad(format!("  - {name}: {}", bytes(value, detail)))));
+                lines.extend(come.map(|value| paint.good(format!("  + {name}: {}", bytes(value, detail)))));
                 if lines.len() == before {
-                    lines.push(paint.odd(&format!("  ~ {name}: the same values in another order or number")));
+                    lines.push(paint.odd(format!("  ~ {name}: the same values in another order or number")));
                 }
             }
         }
@@ -107,14 +107,14 @@ fn change_line(change: &Change, detail: Detail, paint: Paint) -> String {
     let value = |value: &Json| cut(&value.to_canonical(), detail);
     match change {
         Change::Added { path, value: added } => {
-            paint.good(&format!("  + {}: {}", Printable::text(&path.to_string()), value(added)))
+            paint.good(format!("  + {}: {}", Printable::text(&path.to_string()), value(added)))
         }
         Change::Removed { path, value: removed } => {
-            paint.bad(&format!("  - {}: {}", Printable::text(&path.to_string()), value(removed)))
+            paint.bad(format!("  - {}: {}", Printable::text(&path.to_string()), value(removed)))
         }
         Change::Changed { path, from, to } => {
             let values = arrow(&value(from), &value(to));
-            paint.odd(&format!("  ~ {}: {values}", Printable::text(&path.to_string())))
+            paint.odd(format!("  ~ {}: {values}", Printable::text(&path.to_string())))
         }
     }
 }
@@ -130,7 +130,7 @@ fn text_line(line: &str, paint: Paint) -> String {
 }
 
 fn fact(label: &str, value: &str, paint: Paint) -> String {
-    format!("{}  {value}", paint.faint(&format!("{label:<7}")))
+    format!("{}  {value}", paint.faint(format!("{label:<7}")))
 }
 
 fn arrow(from: &str, to: &str) -> String {

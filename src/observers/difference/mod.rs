@@ -99,7 +99,9 @@ impl OutcomeDifference {
     pub fn between(from: Option<&Attempt>, to: Option<&Attempt>) -> Self {
         let answer = |attempt: Option<&Attempt>| match attempt.map(|attempt| &attempt.outcome) {
             // Credentials are masked in the record, which the other side may come from.
-            Some(Outcome::Answered(answer)) => (contract::mask(&answer.headers), answer.body.clone()),
+            Some(Outcome::Answered(answer)) => {
+                (contract::mask(&answer.headers).into_owned(), answer.body.clone())
+            }
             Some(Outcome::Failed(_)) | None => (Headers::new(), Bytes::new()),
         };
         let ((headers_from, body_from), (headers_to, body_to)) = (answer(from), answer(to));

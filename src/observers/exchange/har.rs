@@ -36,7 +36,7 @@ pub fn entries(recorded: &Recorded) -> Vec<Value> {
         let started = format!("{:.6}", attempt.started_at);
         entry(delivery, request, &attempt.target, &started, Some(attempt))
     };
-    delivery.attempts.iter().map(of_attempt).collect()
+    delivery.attempts.iter().map(|attempt| of_attempt(attempt)).collect()
 }
 
 fn entry(

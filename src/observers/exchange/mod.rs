@@ -4,6 +4,8 @@ pub mod export;
 mod har;
 mod read;
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -48,7 +50,7 @@ pub fn shown(recorded: &Recorded, most: Option<usize>) -> serde_json::Result<Val
     let omitted = leave_out(&mut short.request.body, most);
     let mut answers = Vec::new();
     for attempt in &mut short.delivery.attempts {
-        answers.push(match &mut attempt.outcome {
+        answers.push(match &mut Arc::make_mut(attempt).outcome {
             Outcome::Answered(answer) => leave_out(&mut answer.body, most),
             Outcome::Failed(_) => false,
         });
@@ -103,6 +105,7 @@ pub fn redacted(mut recorded: Recorded) -> Recorded {
     request.body = redact::body(&request.body);
     delivery.body_bytes = request.body.len() as u64;
     for attempt in &mut delivery.attempts {
+        let attempt = Arc::make_mut(attempt);
         attempt.target = redact::text(&attempt.target);
         match &mut attempt.outcome {
             Outcome::Answered(answer) => {

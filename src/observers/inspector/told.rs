@@ -231,7 +231,7 @@ mod tests {
                         let number = i64::try_from(number).unwrap() + 1;
                         let delivery = Delivery::recorded(&one.incoming, number);
                         let update = if is_end && !one.attempts.is_empty() {
-                            let attempts = one.attempts.clone();
+                            let attempts = one.attempts.iter().cloned().map(std::sync::Arc::new).collect();
                             Update::Attempted(std::sync::Arc::new(Delivery { attempts, ..delivery }), Then::Over)
                         } else {
                             Update::Received(std::sync::Arc::new(delivery))
