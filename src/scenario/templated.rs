@@ -83,6 +83,13 @@ impl Templates {
         self.rewrite("", body, at, false);
     }
 
+    /// A fixture of one recorded body that came at `at`; none where that is no JSON object.
+    pub fn fixture(mut self, body: &[u8], at: Timestamp) -> Option<String> {
+        let mut body = Json::parse(body).ok().filter(|body| body.as_object().is_some())?;
+        self.apply(&mut body, at);
+        Some(format!("{}\n", body.to_pretty()))
+    }
+
     /// Gives each UUID that stands alone a name: that of its key.
     fn collect(&mut self, key: &str, value: &Json) {
         match value {

@@ -62,6 +62,9 @@ await run(async () => {
         await audit(page, at(name));
         const sideways = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll('.page')].some((one) => one.scrollWidth > one.clientWidth));
         assert.ok(!sideways, `${at(name)} is wider than the window`);
+        // Dates of other days are long.
+        const overlaps = await page.evaluate(() => [...document.querySelectorAll('.steps li')].filter((row) => row.querySelector('.at').scrollWidth > row.querySelector('.at').clientWidth).length);
+        assert.equal(overlaps, 0, `${at(name)}: times are over each other`);
       }
       await page.context().close();
     }

@@ -42,7 +42,7 @@ await run(async () => {
   await page.keyboard.press('r');
   await page.waitForURL('**delivery=4**');
   await said(page, 'Sent as #4: 200');
-  await page.getByText('an earlier delivery').click();
+  await page.locator('.facts', { hasText: 'replay of #2' }).getByRole('button', { name: '#2' }).click();
   await page.waitForURL('**delivery=2**');
 
   // Edit and replay: the signature fits what was edited.
@@ -51,6 +51,10 @@ await run(async () => {
   await field.fill('{"event": "failed",');
   await page.locator('dialog .fault', { hasText: /line 1/ }).waitFor();
   assert.ok(await page.getByRole('button', { name: 'Sign and send' }).isDisabled());
+  // What is not as documented is said, and leads to its place.
+  await field.fill('{\n  "event": "failed",\n  "data": {"bot_id": [7], "error": "x"}\n}');
+  await page.locator('dialog .hint', { hasText: 'Not as documented' }).getByRole('button', { name: /data\.bot_id/ }).click();
+  assert.equal(await field.evaluate((field) => document.activeElement === field && field.value.slice(field.selectionStart)), '[7], "error": "x"}\n}');
   await field.fill('{"event": "failed", "data": {"error": "edited here"}}');
   await page.locator('dialog .hint', { hasText: 'Not as documented' }).waitFor();
   await page.locator('dialog textarea').nth(1).fill('Content-Type: application/json\nX-Mine: 1\nAuthorization: Bearer hidden');
@@ -82,6 +86,7 @@ await run(async () => {
   await page.getByRole('button', { name: 'Sign and send' }).click();
   await page.waitForURL('**delivery=6**');
   assert.equal((await api('GET', '/api/deliveries/6')).signature, 'invalid');
+  await page.locator('.delivery > header .hint', { hasText: 'Why the signature is invalid:' }).waitFor();
   await page.getByRole('tab', { name: 'Signature' }).click();
   await page.locator('.verdict.bad').waitFor();
 
@@ -90,7 +95,7 @@ await run(async () => {
   await said(page, 'Copied');
   assert.match(await copied(page), /^curl /);
   for (const [name, pattern] of [
-    ['Body', /^\{"event":"failed"/], ['Fixture file', /"\$fixture"/], ['Test for pytest', /def test_meeting_failed/],
+    ['Body', /^\{"event":"failed"/], ['Fixture file', /"bot_id": "\{\{ id\('bot'\) \}\}"/], ['Test for pytest', /def test_meeting_failed/],
     ['Test for vitest', /from "vitest"/], ['Test for Rust', /#\[test\]/], ['Everything, as JSON', /"attempts"/],
   ]) {
     await page.getByRole('button', { name: 'Copy as…' }).click();
@@ -163,8 +168,31 @@ await run(async () => {
   await page.locator('.row').last().click();
   await page.getByText('timeline of this bot').click();
   await page.locator('.steps li').first().waitFor();
+  await page.getByRole('button', { name: 'All bots' }).click();
+  await page.locator('.bots').waitFor();
+
+  // Numbers stand as they were written, and null, an empty text and nothing are three things.
+  for (const body of ['{"id":12345678901234567890,"small":1e-7,"a":null,"b":""}', '{"id":12345678901234567890,"small":1e-7,"a":"","c":"7"}']) {
+    await (await fetch(process.env.INGRESS, { method: 'POST', body })).arrayBuffer();
+  }
+  const newest = (await api('GET', '/api/status')).last;
+  await page.goto(`${inspector}/?delivery=${newest}`);
+  await page.locator('.tree', { hasText: 'id: 12345678901234567890' }).waitFor();
+  await page.locator('.tree', { hasText: 'small: 1e-7' }).waitFor();
+  await page.goto(`${inspector}/?view=compare&compare=${newest - 1},${newest}`);
+  await page.locator('.changes tbody tr').first().waitFor();
+  const cells = await page.locator('.changes tbody tr').evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText.trim())));
+  assert.deepEqual(cells.filter(([name]) => 'abc'.includes(name)), [['a', 'null', '""'], ['b', '""', '–'], ['c', '–', '"7"']]);
+
+  // A bot whose timeline is bookmarked is no filter of the list.
+  await page.goto(`${inspector}/?view=timeline&bot=nobody`);
+  await page.getByText('Nothing is recorded of this bot').waitFor();
+  await page.getByRole('button', { name: 'Back to the list' }).click();
+  await page.locator(`#row-${newest}`).waitFor();
+  assert.equal(new URL(page.url()).search, '');
 
   // Bots to choose from, without knowing an id.
+  await page.getByRole('button', { name: 'Timeline' }).click();
   await page.getByRole('button', { name: 'All bots' }).click();
   const bots = page.locator('.bots tbody button');
   await bots.first().waitFor();

@@ -14,6 +14,9 @@ await run(async () => {
     await page.locator(`#row-${number} .name`).waitFor();
     assert.ok((await page.locator('.row').count()) < 100, 'only what can be seen is there');
   }
+  // They came days ago, and the list says when.
+  const times = await page.locator('.row .time').evaluateAll((cells) => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.innerText));
+  assert.deepEqual(times, [], 'times are cut off');
   // The longest that the page stood still while it was scrolled from end to end.
   const longest = await list.evaluate(async (box) => {
     let [longest, before] = [0, performance.now()];

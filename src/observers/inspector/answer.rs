@@ -4,12 +4,15 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::response::Parts;
 use serde_json::{Value, json};
 
 use super::guard::Refusal;
 use crate::model::FORMAT_VERSION;
 use crate::store::StoreError;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Something that was asked for and is not to be had.
 #[derive(Debug)]
@@ -58,14 +61,45 @@ impl From<Refusal> for Fault {
     }
 }
 
+impl Fault {
+    fn object(&self) -> Value {
+        let Self { code, message, hint, .. } = self;
+        json!({ "v": FORMAT_VERSION, "error": code, "message": message, "hint": hint })
+    }
+}
+
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        let Self { status, code, message, hint } = self;
-        let object = json!({ "v": FORMAT_VERSION, "error": code, "message": message, "hint": hint });
-        let mut response = object_answer(&object);
-        *response.status_mut() = status;
+        let mut response = object_answer(&self.object());
+        *response.status_mut() = self.status;
         response
     }
+}
+
+/// Whether it is what the router says by itself of a request that no handler of ours got to see.
+pub fn is_of_router(answer: &Parts) -> bool {
+    answer.status.is_client_error() && answer.headers.get(CONTENT_TYPE).is_none_or(|kind| kind != JSON)
+}
+
+/// The same as every other fault says it; the new body.
+pub fn said_as_fault(answer: &mut Parts, text: &[u8]) -> Bytes {
+    let code = match answer.status {
+        StatusCode::METHOD_NOT_ALLOWED => "method",
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        _ => "request",
+    };
+    let text = String::from_utf8_lossy(text);
+    let message = match answer.status {
+        StatusCode::METHOD_NOT_ALLOWED => "this takes another method".to_owned(),
+        // It says first what it did itself, and then what is wrong.
+        _ => text.split_once(": ").map_or(&*text, |(_, why)| why).to_owned(),
+    };
+    let fault =
+        Fault::new(answer.status, code, message).hint("/api/openapi.json says what there is to ask for");
+    answer.headers.insert(CONTENT_TYPE, JSON);
+    // It is that of the text.
+    answer.headers.remove(CONTENT_LENGTH);
+    fault.object().to_string().into()
 }
 
 /// A JSON object.
@@ -76,7 +110,7 @@ pub fn object_answer(object: &Value) -> Response {
 /// JSON that is text already.
 pub fn text_answer(json: String) -> Response {
     let mut response = Response::new(Body::from(json));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }
 

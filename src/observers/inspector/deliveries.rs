@@ -12,6 +12,7 @@ use crate::model::{Delivery, FORMAT_VERSION, Outcome, Target};
 use crate::observers::difference::{OutcomeDifference, RequestDifference, object};
 use crate::observers::timeline::Timeline;
 use crate::observers::{exchange, request_text};
+use crate::scenario::Templates;
 use crate::store::{Query, Reader, Recorded, Selector};
 
 type Answer = Result<Response, Fault>;
@@ -91,6 +92,20 @@ pub async fn curl(State(inspector): State<Inspector>, Path(id): Path<String>) ->
     let target = through.unwrap_or_else(|| Target::local("localhost", 4400));
     let name = format!("delivery-{}.sh", recorded.delivery.number);
     Ok(file_answer(request_text::curl(&target, &recorded.request), &name))
+}
+
+/// `GET /api/deliveries/{id}/fixture`: a fixture of it, as `fixtures from` makes it.
+pub async fn fixture(State(inspector): State<Inspector>, Path(id): Path<String>) -> Answer {
+    let Recorded { delivery, request } = inspector.find(&id).await?;
+    let made = Templates::new(false).fixture(&request.body, delivery.received_at);
+    let made = made.ok_or_else(|| {
+        Fault::new(
+            StatusCode::CONFLICT,
+            "not_an_object",
+            "the body is not a JSON object, so it cannot be a fixture",
+        )
+    })?;
+    Ok(file_answer(made, &format!("delivery-{}.json", delivery.number)))
 }
 
 /// Which two are compared.

@@ -165,8 +165,9 @@ impl Inspector {
 
     async fn answer(self, mut routes: Router, arrived: Arrived) -> http::Response<Body> {
         let (parts, body) = arrived.request.into_parts();
+        let is_api = parts.uri.path().starts_with("/api/");
         let response = match self.0.guard.check(&parts) {
-            Err(refusal) if parts.uri.path().starts_with("/api/") => Fault::from(refusal).into_response(),
+            Err(refusal) if is_api => Fault::from(refusal).into_response(),
             Err(refusal) => page::refusal(refusal),
             Ok(Pass::LetIn) => page::let_in(&self.0.guard.cookie()),
             Ok(Pass::Granted) => {
@@ -175,13 +176,16 @@ impl Inspector {
             }
         };
         let (mut parts, body) = response.into_parts();
+        // Answers are made as a whole; this copies nothing.
+        let mut bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        if is_api && answer::is_of_router(&parts) {
+            bytes = answer::said_as_fault(&mut parts, &bytes);
+        }
         for (name, value) in HEADERS {
             parts.headers.insert(name, HeaderValue::from_static(value));
         }
         // The files of the page say themselves how long they may be kept.
         parts.headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        // Answers are made as a whole; this copies nothing.
-        let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         http::Response::from_parts(parts, Full::new(bytes).map_err(|never| match never {}).boxed())
     }
 

@@ -94,7 +94,7 @@ fn kind(name: &str) -> Option<&'static str> {
 pub fn let_in(cookie: &str) -> Response {
     let mut response = html(
         "<!doctype html><html lang=en><meta http-equiv=refresh content=\"0;url=/\"><title>mbaas-dev</title>\
-          <a href=\"/\">Open the inspector</a></html>",
+          <link rel=icon href=\"/page/icon.svg\"><a href=\"/\">Open the inspector</a></html>",
     );
     if let Ok(cookie) = HeaderValue::from_str(cookie) {
         response.headers_mut().insert(SET_COOKIE, cookie);

@@ -34,6 +34,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Inspector>)> {
         ("/api/deliveries/{id}", get(deliveries::one).delete(actions::delete)),
         ("/api/deliveries/{id}/body", get(deliveries::body)),
         ("/api/deliveries/{id}/curl", get(deliveries::curl)),
+        ("/api/deliveries/{id}/fixture", get(deliveries::fixture)),
         ("/api/deliveries/{id}/replay", post(actions::replay)),
         ("/api/deliveries/{id}/attempts/{n}/body", get(deliveries::answer_body)),
         ("/api/export/{format}", get(export::export)),

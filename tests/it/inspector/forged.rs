@@ -4,7 +4,7 @@ use super::Inspected;
 use super::client::raw;
 
 /// Every route that there is, with a method that it answers.
-pub const ROUTES: [(&str, &str); 24] = [
+pub const ROUTES: [(&str, &str); 25] = [
     ("GET", "/"),
     ("GET", "/page/index.html"),
     ("GET", "/api/status"),
@@ -25,6 +25,7 @@ pub const ROUTES: [(&str, &str); 24] = [
     ("DELETE", "/api/deliveries/1"),
     ("GET", "/api/deliveries/1/body"),
     ("GET", "/api/deliveries/1/curl"),
+    ("GET", "/api/deliveries/1/fixture"),
     ("POST", "/api/deliveries/1/replay"),
     ("GET", "/api/deliveries/1/attempts/1/body"),
     ("OPTIONS", "/api/deliveries"),

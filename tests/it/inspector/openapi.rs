@@ -79,6 +79,7 @@ fn every_route_is_described_and_answers_as_it_is_described() {
         ("/api/deliveries/{id}", "/api/deliveries/99"),
         ("/api/deliveries/{id}/body", "/api/deliveries/1/body"),
         ("/api/deliveries/{id}/curl", "/api/deliveries/1/curl"),
+        ("/api/deliveries/{id}/fixture", "/api/deliveries/1/fixture"),
         ("/api/deliveries/{id}/attempts/{n}/body", "/api/deliveries/1/attempts/1/body"),
         ("/api/deliveries/diff", "/api/deliveries/diff?a=1&b=2"),
         ("/api/deliveries/diff", "/api/deliveries/diff?a=1&b=2&answers=true"),
@@ -97,6 +98,16 @@ fn every_route_is_described_and_answers_as_it_is_described() {
         ("/api/timeline", "/api/timeline?before=2"),
         ("/api/status", "/api/status"),
         ("/api/openapi.json", "/api/openapi.json"),
+        // What is asked wrongly, too.
+        ("/api/deliveries", "/api/deliveries?colour=red"),
+        ("/api/deliveries", "/api/deliveries?limit=-1"),
+        ("/api/deliveries/{id}", "/api/deliveries/1?most=x"),
+        ("/api/deliveries/{id}/attempts/{n}/body", "/api/deliveries/1/attempts/one/body"),
+        ("/api/deliveries/{id}/fixture", "/api/deliveries/99/fixture"),
+        ("/api/deliveries/diff", "/api/deliveries/diff?a=1"),
+        ("/api/stats", "/api/stats?buckets=many"),
+        ("/api/timeline", "/api/timeline?before=99999999999999999999"),
+        ("/api/live", "/api/live?after=x"),
     ] {
         examiner.ask("get", template, path, None);
     }
@@ -144,6 +155,18 @@ fn every_route_is_described_and_answers_as_it_is_described() {
         assert!(known, "{method} {path} is not described");
     }
     assert_eq!(described.len(), ROUTES.len() - 4, "each operation is among the routes that are forged");
+}
+
+#[test]
+fn another_method_is_refused_as_everything_else_is() {
+    let inspected = Inspected::start(&[]);
+    let client = &inspected.client;
+    for answer in [client.post("/api/status", &json!({})), client.delete("/api/status")] {
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD")));
+        let object = answer.json();
+        assert_eq!((&object["v"], &object["error"]), (&json!(1), &json!("method")), "{object}");
+        assert!(object["message"].is_string() && object["hint"].is_string(), "{object}");
+    }
 }
 
 #[test]

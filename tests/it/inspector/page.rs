@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Client, Inspected, token, url};
-use crate::handler::Handler;
+use crate::handler::{Handler, HeldPort};
 use crate::world::World;
 
 /// Runs the steps of that name against an inspector; what they printed.
@@ -48,6 +48,19 @@ fn what_comes_in_is_seen_at_once_and_nothing_is_missed_or_moved() {
 fn nothing_that_comes_over_the_wire_runs_or_leaves_or_hides() {
     let said = steps("hostile", &Inspected::start(&[]), &[]);
     assert!(said.contains("violations=0 (S6)"), "{said}");
+}
+
+#[test]
+fn a_handler_that_is_away_is_told_and_so_is_its_coming_back() {
+    let port = HeldPort::take();
+    let inspected = Inspected::start(&["--route", &format!("event.updated={}", port.target())]);
+    steps("away", &inspected, &[("PORT", &port.number().to_string())]);
+}
+
+#[test]
+fn a_page_on_another_port_can_neither_read_nor_send() {
+    let said = steps("foreign", &Inspected::start(&[]), &[]);
+    assert!(said.contains("violations=0 (S4)"), "{said}");
 }
 
 #[test]

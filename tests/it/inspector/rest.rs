@@ -136,6 +136,8 @@ fn one_delivery_has_everything_and_its_bytes_are_only_ever_saved() {
     }
     let curl = inspected.client.get("/api/deliveries/1/curl").body;
     assert_eq!(curl, inspected.world.run(&["deliveries", "show", "1", "--curl"]).stdout);
+    let fixture = inspected.client.get("/api/deliveries/1/fixture").body;
+    assert_eq!(fixture, inspected.world.run(&["fixtures", "from", "1"]).stdout);
     for (path, status) in [
         ("/api/deliveries/2", 404),
         ("/api/deliveries/x", 400),
@@ -228,10 +230,10 @@ fn a_body_is_held_against_the_schema_of_its_event_before_it_is_sent() {
     wrong["data"]["duration_seconds"] = "long".into();
     draft["body"] = wrong.to_string().into();
     let answer = check(&draft);
-    assert_eq!(
-        (answer.status, &answer.json()["findings"][0]["path"]),
-        (200, &json!("data.duration_seconds"))
-    );
+    let finding = &answer.json()["findings"][0];
+    assert_eq!((answer.status, &finding["path"]), (200, &json!("data.duration_seconds")));
+    let at = draft["body"].as_str().unwrap().find(r#""long""#).unwrap();
+    assert_eq!((&finding["line"], &finding["column"]), (&json!(1), &json!(at + 1)));
     for (key, value) in [("body", "{"), ("contract", "v9"), ("event", "No Event"), ("colour", "red")] {
         let mut bad = draft.clone();
         bad[key] = value.into();

@@ -7,7 +7,7 @@ export const FILTERS = ["search", "event", "status", "contract", "origin", "sign
 export function read() {
   const query = new URLSearchParams(location.search);
   const filters = {};
-  for (const name of FILTERS) {
+  for (const name of filtersOf(query.get("view"))) {
     const value = query.get(name);
     if (value) filters[name] = value;
   }
@@ -22,12 +22,15 @@ export function read() {
   };
 }
 
+/** Those that stand in the address of a view: in that of a timeline, `bot` is the one whose timeline it is. */
+const filtersOf = (view) => (view === "timeline" ? FILTERS.filter((name) => name !== "bot") : FILTERS);
+
 const number = (text) => (/^\d{1,15}$/.test(text ?? "") ? Number(text) : null);
 
 /** Writes it; `step` makes it one that the browser's way back leads to. */
 export function write(place, step = false) {
   const query = new URLSearchParams();
-  for (const name of FILTERS) if (place.filters[name]) query.set(name, place.filters[name]);
+  for (const name of filtersOf(place.view)) if (place.filters[name]) query.set(name, place.filters[name]);
   if (place.chosen !== null) query.set("delivery", place.chosen);
   if (place.chosen !== null && place.tab !== "body") query.set("tab", place.tab);
   if (place.view !== "list") query.set("view", place.view);

@@ -123,6 +123,11 @@ function App() {
     };
     const shownNow = () => get(`/api/deliveries/${here.current.place.chosen}`);
     const withChosen = (run) => () => here.current.place.chosen !== null && shownNow().then(run, fail);
+    // What was too large to be shown at once is fetched before it is edited.
+    const edit = async (shown) => {
+      const whole = shown.body_omitted ? await get(`/api/deliveries/${shown.number}`) : shown;
+      setDialog({ kind: "edit", shown: whole });
+    };
     const sent = (delivery) => {
       setDialog(null);
       say(`Sent as #${delivery.number}: ${delivery.attempts?.at(-1)?.status ?? delivery.attempts?.at(-1)?.error ?? "recorded"}`);
@@ -148,11 +153,11 @@ function App() {
       tab: (tab) => go({ tab }, false),
       timeline: (bot) => go({ view: "timeline", bot }),
       replay: again,
-      edit: (shown) => setDialog({ kind: "edit", shown }),
+      edit: (shown) => edit(shown).catch(fail),
       only: (bot) => go({ filters: { bot }, view: "list" }),
       chosen: {
         replay: withChosen(again),
-        edit: withChosen((shown) => setDialog({ kind: "edit", shown })),
+        edit: withChosen(edit),
         copy: withChosen((shown) => copy("curl", shown, say)),
         pin: withChosen(pin),
         compare: () => here.current.place.chosen !== null && compare(here.current.place.chosen),

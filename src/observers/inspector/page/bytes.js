@@ -3,7 +3,7 @@
 import { html, useEffect, useMemo, useState } from "./vendor/preact.js";
 import { bytes as fetchBytes } from "./api.js";
 import { plain, size } from "./format.js";
-import { Tree } from "./tree.js";
+import { Tree, Written } from "./tree.js";
 
 /** Larger bodies are fetched when they are asked for, in bytes. */
 export const MOST = 2_000_000;
@@ -50,6 +50,21 @@ export function Body({ object, path, label }) {
   </div>`;
 }
 
+/** Where a number may be another one than is written, when it is read as JavaScript has them. */
+const LONG_NUMBER = /[[:,]\s*-?(?:[\d.]{16}|[\d.]+[eE])|[[:,]\s*-0/;
+
+/** The value of a JSON text, in which a number that JavaScript would write differently stands as it is written. */
+function parsed(text) {
+  const value = JSON.parse(text);
+  if (!LONG_NUMBER.test(text)) return value;
+  try {
+    return JSON.parse(text, (_key, value, context) => (typeof value === "number" && context?.source && String(value) !== context.source ? new Written(context.source) : value));
+  } catch {
+    // It is too deep to be gone through.
+    return value;
+  }
+}
+
 /** What the bytes are: JSON, text, or neither. */
 function interpret(bytes) {
   let text;
@@ -59,7 +74,7 @@ function interpret(bytes) {
     return { text: null, isJson: false };
   }
   try {
-    const value = JSON.parse(text);
+    const value = parsed(text);
     return { text, isJson: value !== null && typeof value === "object", value };
   } catch {
     return { text, isJson: false };

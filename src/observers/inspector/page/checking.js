@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { post } from "./api.js";
 import { cut, plain } from "./format.js";
-import { wrong } from "./editor.js";
+import { leadTo, wrong } from "./editor.js";
 
 /** How long to wait while somebody types, in milliseconds. */
 const TYPING = 300;
@@ -30,7 +30,8 @@ export function Checked({ contract, event, body }) {
       clearTimeout(timer);
     };
   }, [contract, event, body]);
+  const lead = (finding) => (event) => leadTo(event.target.closest("dialog").querySelector("textarea"), finding);
   return html`<div aria-live="polite">${findings.length > 0 && html`<div class="hint"><strong>Not as documented</strong>; it can be sent all the same.
-    <ul class="checked">${findings.slice(0, 5).map((finding) => html`<li>${sayFinding(finding)}</li>`)}</ul>
+    <ul class="checked">${findings.slice(0, 5).map((finding) => html`<li><button type="button" class="link" onClick=${lead(finding)}>${sayFinding(finding)}</button></li>`)}</ul>
     ${findings.length > 5 && html`<span class="quiet">${findings.length - 5} more</span>`}</div>`}</div>`;
 }

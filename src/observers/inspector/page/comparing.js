@@ -48,18 +48,25 @@ function Changes({ difference, pair: [a, b] }) {
     <table class="changes"><thead><tr><th scope="col">What</th><th scope="col">#${a}</th><th scope="col">#${b}</th></tr></thead><tbody>
       ${rows.map(([name, from, to]) => html`<tr><th scope="row">${name}</th><${Side} value=${from} kind="from" /><${Side} value=${to} kind="to" /></tr>`)}
       ${(difference.headers ?? []).map(({ name, from, to }) => html`<tr><th scope="row">${headerText(name)}</th>
-        <${Side} value=${from?.map(headerText).join("\n")} kind="from" /><${Side} value=${to?.map(headerText).join("\n")} kind="to" /></tr>`)}
+        <${Side} value=${lines(from)} kind="from" /><${Side} value=${lines(to)} kind="to" /></tr>`)}
       <${BodyRows} body=${difference.body} />
     </tbody></table>`;
 }
 
+/** The values of a header, one to a line; none where it is not there. */
+const lines = (values) => (values?.length ? values.map(headerText).join("\n") : undefined);
+
+/** A value as JSON writes it, so that null, an empty text and nothing are three things. */
+const literal = (value) => JSON.stringify(value, null, 1);
+
 function BodyRows({ body }) {
   if (!body || body.kind === "same") return null;
   if (body.kind === "json") {
+    if (body.changes.length === 0) return html`<tr><th scope="row">body</th><td colspan="2" class="quiet">the same values, written differently</td></tr>`;
     const shown = body.changes.slice(0, MOST);
     return html`${shown.map((change) => html`<tr><th scope="row">${plain(change.path || "the whole body")}</th>
-      <${Side} value=${change.change === "added" ? undefined : change.from ?? change.value} kind="from" />
-      <${Side} value=${change.change === "removed" ? undefined : change.to ?? change.value} kind="to" /></tr>`)}
+      <${Side} value=${change.change === "added" ? undefined : literal(change.change === "removed" ? change.value : change.from)} kind="from" />
+      <${Side} value=${change.change === "removed" ? undefined : literal(change.change === "added" ? change.value : change.to)} kind="to" /></tr>`)}
       ${body.changes.length > MOST && html`<tr><td colspan="3" class="quiet">${body.changes.length - MOST} more differences</td></tr>`}`;
   }
   if (body.kind === "binary") {
@@ -69,7 +76,7 @@ function BodyRows({ body }) {
 }
 
 function Side({ value, kind }) {
-  if (value === undefined || value === null || value === "") return html`<td class="none">–</td>`;
-  const text = typeof value === "string" ? value : JSON.stringify(value, null, 1);
+  if (value === undefined || value === null) return html`<td class="none">–</td>`;
+  const text = String(value);
   return html`<td class=${kind}><pre>${plain(text.length > 2000 ? `${text.slice(0, 2000)}…` : text)}</pre></td>`;
 }

@@ -5,18 +5,11 @@ import { text } from "./api.js";
 import { pytest, rustTest, vitest } from "./as_test.js";
 import { Menu } from "./menu.js";
 
-/** A fixture: the body with a line that says what it is for, ready for the folder that \`listen --fixtures\` watches. */
-function fixture(shown) {
-  const body = JSON.parse(shown.body);
-  const about = { contract: shown.contract ?? undefined, event: shown.event_type ?? undefined };
-  return `${JSON.stringify({ $fixture: about, ...body }, null, 2)}\n`;
-}
-
 /** Each thing that it can be copied as: its name, and how it is made. */
 export const WAYS = [
   ["curl", "curl command", (shown) => text(`/api/deliveries/${shown.number}/curl`)],
   ["body", "Body", (shown) => shown.body ?? ""],
-  ["fixture", "Fixture file", fixture],
+  ["fixture", "Fixture file", (shown) => text(`/api/deliveries/${shown.number}/fixture`)],
   ["pytest", "Test for pytest", pytest],
   ["vitest", "Test for vitest", vitest],
   ["rust", "Test for Rust", rustTest],
@@ -27,7 +20,7 @@ export const WAYS = [
 export async function copy(way, shown, say) {
   const [, name, make] = WAYS.find(([one]) => one === way);
   try {
-    if (shown.body === undefined && way !== "curl" && way !== "json") {
+    if (shown.body === undefined && !["curl", "fixture", "json"].includes(way)) {
       return say("The body is not text, or too large for the clipboard", "Save it, or copy the curl command.");
     }
     await navigator.clipboard.writeText(await make(shown));

@@ -5,6 +5,7 @@ import { get, remove } from "./api.js";
 import { Body, MOST } from "./bytes.js";
 import { sayFinding } from "./checking.js";
 import { CopyMenu } from "./copying.js";
+import { prose } from "./prose.js";
 import { count, cut, duration, fullTime, headerText, outcome, outcomeOf, plain, size, time, title, verdict } from "./format.js";
 
 const TABS = [["body", "Body"], ["headers", "Headers"], ["signature", "Signature"], ["attempts", "Attempts"]];
@@ -50,10 +51,11 @@ export function DeliveryView({ number, change, tab, pins, marked, act }) {
     return html`<section class="delivery" aria-label="Delivery"><p class="fault">${fault.message}</p>
       <button onClick=${act.close}>Close</button></section>`;
   }
-  if (!shown || shown.number !== number) return html`<section class="delivery" aria-label="Delivery" aria-busy="true"></section>`;
+  if (!shown || shown.number !== number) return html`<section class="delivery" aria-label="Delivery" aria-busy="true"><p class="coming quiet">Fetching #${number}…</p></section>`;
   const [came, signed] = [outcome(shown), verdict(shown.signature)];
   const last = shown.attempts.at(-1);
   const bot = botOf(shown);
+  const todo = adviceOf(shown.hint, last);
   const panel = { body: BodyTab, headers: HeadersTab, signature: SignatureTab, attempts: AttemptsTab }[tab] ?? BodyTab;
   const known = TABS.some(([name]) => name === tab) ? tab : "body";
   return html`<section class="delivery" aria-label=${`Delivery ${number}`}>
@@ -67,13 +69,16 @@ export function DeliveryView({ number, change, tab, pins, marked, act }) {
       <p class="facts">
         <span>#${number}</span><span title=${fullTime(shown.received_at)}>${time(shown.received_at)}</span>
         <span>${plain(shown.method)} ${plain(cut(shown.path, LONG))}</span><span>${size(shown.body_bytes)}</span>
-        ${last && html`<span>answered in ${duration(last.duration_ms)}</span>`}
+        ${last && html`<span>${last.error ? "no answer after" : "answered in"} ${duration(last.duration_ms)}</span>`}
         <${Origin} shown=${shown} open=${act.open} />
+        ${shown.late_since && html`<span class="odd" title=${`it reached the relay ${fullTime(shown.late_since)}`}>waited ${
+          duration(Date.parse(shown.received_at) - Date.parse(shown.late_since))} at the relay</span>`}
         ${bot && html`<button class="link" onClick=${() => act.timeline(bot)}>timeline of this bot</button>
           <button class="link" onClick=${() => act.only(bot)}>only this bot</button>`}
       </p>
       <${Refusal} attempt=${last} />
-      ${shown.hint && html`<p class="hint"><strong>What to do:</strong> ${plain(shown.hint)}</p>`}
+      ${todo && html`<p class="hint"><strong>What to do:</strong> ${prose(todo)}</p>`}
+      ${shown.signature === "invalid" && shown.signature_note && html`<p class="hint"><strong>Why the signature is invalid:</strong> ${prose(shown.signature_note)}</p>`}
       <div class="actions" role="toolbar" aria-label="What to do with it">
         <button class="main" onClick=${() => act.replay(shown)}>Replay <kbd>r</kbd></button>
         <button onClick=${() => act.edit(shown)}>Edit and replay <kbd>e</kbd></button>
@@ -104,6 +109,12 @@ function Refusal({ attempt }) {
   return html`<p class="fault"><strong>${attempt.error ? "No answer:" : `The handler answered ${attempt.status}:`}</strong> ${plain(cut(said, SAID_MOST))}</p>`;
 }
 
+/** What to do about it; what happened stands above it already. */
+function adviceOf(hint, attempt) {
+  const said = attempt?.detail;
+  return said && hint?.startsWith(said) ? hint.slice(said.length).replace(/^: /, "") : hint;
+}
+
 /** The arrow keys lead from tab to tab. */
 function turn(event, tab, go) {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -116,8 +127,20 @@ function turn(event, tab, go) {
 }
 
 function Origin({ shown, open }) {
+  const [before, setBefore] = useState(null);
+  useEffect(() => {
+    setBefore(null);
+    if (!shown.replay_of) return;
+    let isWanted = true;
+    get(`/api/deliveries/${shown.replay_of}`, { most: 0 }).then(
+      ({ number }) => isWanted && setBefore(number),
+      (fault) => isWanted && fault.status === 404 && setBefore("gone"),
+    );
+    return () => (isWanted = false);
+  }, [shown.replay_of]);
   if (shown.replay_of) {
-    return html`<span>replay of <button class="link" onClick=${() => open(shown.replay_of)}>an earlier delivery</button></span>`;
+    if (typeof before !== "number") return html`<span>replay of ${before === "gone" ? "a delivery that is deleted" : "an earlier delivery"}</span>`;
+    return html`<span>replay of <button class="link" onClick=${() => open(before)}>#${before}</button></span>`;
   }
   const words = {
     ingress: "from outside", tunnel: "through the tunnel", trigger: "made by trigger", watch: "a fixture was saved",
@@ -164,7 +187,7 @@ function Headers({ headers, label }) {
 
 const SAID = {
   valid: "The signature is that of the project's secret over these very bytes.",
-  invalid: "The signature does not fit these bytes and the project's secret.",
+  invalid: "It does not verify with the project's secret.",
   missing: "It carries no signature that a sender of Meeting BaaS would make.",
   unchecked: "Nothing was checked (--verify off).",
 };
@@ -174,7 +197,7 @@ function SignatureTab({ shown }) {
   const isOfSignature = ([name]) => /signature|svix|webhook-|secret|api-key|authorization/i.test(typeof name === "string" ? name : "");
   const headers = shown.headers.filter(isOfSignature);
   return html`<p class=${`verdict ${signed.kind}`}><i aria-hidden="true">${signed.sign}</i> <strong>${signed.word}</strong> ${SAID[shown.signature] ?? ""}</p>
-    ${shown.signature_note && html`<p class="hint">${plain(shown.signature_note)}</p>`}
+    ${shown.signature_note && html`<p class="hint">${prose(shown.signature_note)}</p>`}
     <h3>What it was checked by</h3>
     ${headers.length ? html`<${Headers} headers=${headers} label="Headers of the signature" />` : html`<p class="quiet">No header of a signature.</p>`}
     <p class="quiet"><code>mbaas-dev verify ${shown.id} --explain</code> says the same in a terminal.</p>`;

@@ -24,6 +24,17 @@ export function wrong(text) {
   }
 }
 
+/** Leads to a value in the field: it is chosen, so that what is typed takes its place. */
+export function leadTo(field, { line, column }) {
+  const lines = field.value.split("\n");
+  const start = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0) + [...(lines[line - 1] ?? "")].slice(0, column - 1).join("").length;
+  const value = /^("(?:[^"\\\n]|\\.)*"|[^\s,\]}]+)?/.exec(field.value.slice(start))[0];
+  field.setSelectionRange(start, start + value.length);
+  // Browsers scroll to what is chosen when the field gets the focus.
+  field.blur();
+  field.focus();
+}
+
 /** A text field for JSON: two spaces for a tab, a line that says what is wrong. */
 export function JsonField({ label, value, change }) {
   const fault = wrong(value);
@@ -60,7 +71,7 @@ export function parseHeaders(text) {
 /** Where it is sent to, of the targets that listen has; any, where that is allowed. */
 export function TargetField({ status, value, change }) {
   const targets = [...new Set((status?.targets ?? []).map((one) => one.target))];
-  const usual = "where such deliveries go";
+  const usual = status?.ingress ? "where listen forwards it" : "the usual one";
   if (status?.any_target) {
     return html`<label class="field">Target
       <input list="targets" placeholder=${usual} value=${value} onInput=${(event) => change(event.target.value)} />

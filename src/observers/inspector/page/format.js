@@ -15,6 +15,15 @@ export function time(moment, now = new Date(), form = clock) {
   return date.toDateString() === now.toDateString() ? time : `${day.format(date)} ${time}`;
 }
 
+const earlier = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+/** The same in a column of the list, which has no room for more than a day and a time. */
+export function shortTime(moment, now = new Date()) {
+  const date = new Date(moment);
+  if (date.toDateString() === now.toDateString()) return time(moment, now);
+  return date.getFullYear() === now.getFullYear() ? earlier.format(date) : time(moment, now, minute);
+}
+
 /** The same to the minute, for axes. */
 export const minutes = (moment) => time(moment, new Date(), minute);
 

@@ -1,7 +1,7 @@
 // The list: only the rows that can be seen are there, however many deliveries there are.
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
-import { cut, duration, fullTime, last, outcome, plain, size, time, title, verdict } from "./format.js";
+import { cut, duration, fullTime, last, outcome, plain, shortTime, size, title, verdict } from "./format.js";
 
 /** Rows beyond what browsers can lay out are reached by filters. */
 const MOST_PIXELS = 30_000_000;
@@ -96,7 +96,7 @@ function Row({ delivery, index, row, length, isChosen, isMarked, choose }) {
     aria-selected=${isChosen ? "true" : "false"} aria-setsize=${length} aria-posinset=${index + 1}
     onClick=${() => choose(delivery.number)}>
     <span class="number">#${delivery.number}</span>
-    <span class="time" title=${fullTime(delivery.received_at)}>${time(delivery.received_at)}</span>
+    <span class="time" title=${fullTime(delivery.received_at)}>${shortTime(delivery.received_at)}</span>
     <span class="name">${plain(cut(title(delivery), 200))}</span>
     <span class="contract">${delivery.contract ?? "–"}</span>
     <span class="origin">${delivery.origin}</span>

@@ -2,6 +2,9 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 
+/** How far a menu stays from the edge of the window, in pixels. */
+const EDGE = 8;
+
 /** @param {{ label: unknown, name: string, items: { name: string, run: () => void }[] }} props */
 export function Menu({ label, name, items }) {
   const [isOpen, setOpen] = useState(false);
@@ -10,7 +13,10 @@ export function Menu({ label, name, items }) {
     if (!isOpen) return;
     const outside = (event) => box.current.contains(event.target) || setOpen(false);
     addEventListener("mousedown", outside);
-    box.current.querySelector("[role=menuitem]").focus();
+    const items = box.current.querySelector("[role=menu]");
+    const beyond = items.getBoundingClientRect().right - (document.documentElement.clientWidth - EDGE);
+    if (beyond > 0) items.style.left = `${-beyond}px`;
+    items.querySelector("[role=menuitem]").focus();
     return () => removeEventListener("mousedown", outside);
   }, [isOpen]);
   const move = (event) => {

@@ -5,6 +5,7 @@ import { get } from "./api.js";
 import { Axis, labelOf, outcome } from "./axis.js";
 import { Bots } from "./bots.js";
 import { duration, plain, time } from "./format.js";
+import { prose } from "./prose.js";
 
 /** @param {{ bot: string, change: number, go: (place: object) => void, open: (number: number) => void, close: () => void }} props */
 export function Timeline({ bot, change, go, open, close }) {
@@ -32,6 +33,7 @@ export function Timeline({ bot, change, go, open, close }) {
     ${fault && html`<p class="fault">${fault.message} ${fault.hint}</p>`}
     ${!bot && html`<${Bots} change=${change} choose=${(chosen) => go({ bot: chosen })} />`}
     ${timeline?.entries.length === 0 && html`<p class="quiet">Nothing is recorded of this bot.</p>`}
+    ${timeline && !timeline.whole && html`<p class="quiet">Of the newest 1,000 deliveries that name it only.</p>`}
     ${timeline?.entries.length > 0 && html`<${Axis} timeline=${timeline} open=${open} /><${Oddities} oddities=${timeline.oddities} open=${open} />
       <${Steps} entries=${timeline.entries} open=${open} />`}
   </section>`;
@@ -39,7 +41,7 @@ export function Timeline({ bot, change, go, open, close }) {
 
 function Oddities({ oddities, open }) {
   if (!oddities?.length) return html`<p class="verdict good"><i aria-hidden="true">✓</i> Nothing odd: the order and the end are as they should be.</p>`;
-  return html`<h3>What is odd</h3><ul class="oddities" aria-label="What is odd">${oddities.map((one) => html`<li><i aria-hidden="true">!</i> ${plain(one.message)}${one.numbers.slice(0, 5).map((number) => html` <button class="link" onClick=${() => open(number)}>#${number}</button>`)}</li>`)}</ul>`;
+  return html`<h3>What is odd</h3><ul class="oddities" aria-label="What is odd">${oddities.map((one) => html`<li><i aria-hidden="true">!</i> ${prose(one.message)}${one.numbers.slice(0, 5).map((number) => html` <button class="link" onClick=${() => open(number)}>#${number}</button>`)}</li>`)}</ul>`;
 }
 
 function Steps({ entries, open }) {

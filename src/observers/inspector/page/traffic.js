@@ -28,7 +28,7 @@ export function Traffic({ change, open, close }) {
         aria-pressed=${value === span ? "true" : "false"} onClick=${() => setSpan(value)}>${label}</button>`)}</div></header>
     ${fault && html`<p class="fault">${fault.message} ${fault.hint}</p>`}
     ${stats && !stats.whole && html`<p class="quiet">Of the newest 100,000 deliveries only.</p>`}
-    ${stats && html`<${Buckets} buckets=${stats.buckets} /><${Latencies} events=${stats.events} /><${Slowest} slowest=${stats.slowest} open=${open} />`}
+    ${stats && html`<${Buckets} buckets=${stats.buckets} /><${Latencies} events=${stats.events} more=${stats.more_events} /><${Slowest} slowest=${stats.slowest} open=${open} />`}
   </section>`;
 }
 
@@ -63,7 +63,7 @@ function Buckets({ buckets }) {
     <p class="legend">${KINDS.map(([name, kind, word]) => html`<span key=${name}><i class=${`swatch ${kind}`} aria-hidden="true"></i> ${word}</span>`)}</p>`;
 }
 
-function Latencies({ events }) {
+function Latencies({ events, more }) {
   if (!events?.length) return null;
   const answered = events.filter((event) => event.p50_ms !== null);
   if (!answered.length) return null;
@@ -76,7 +76,8 @@ function Latencies({ events }) {
       <td class="wide"><svg viewBox="0 0 200 12" class="bar" aria-hidden="true" preserveAspectRatio="none">
         <rect x="0" y="4" width=${(200 * event.p99_ms) / longest} height="4" class="fill-faint" />
         <rect x="0" y="2" width=${(200 * event.p90_ms) / longest} height="8" class="fill-middle" />
-        <rect x="0" y="0" width=${(200 * event.p50_ms) / longest} height="12" class="fill-accent" /></svg></td></tr>`)}</tbody></table>`;
+        <rect x="0" y="0" width=${(200 * event.p50_ms) / longest} height="12" class="fill-accent" /></svg></td></tr>`)}</tbody></table>
+    ${more > 0 && html`<p class="quiet">${count(more)} more event types, of which fewer came, are left out.</p>`}`;
 }
 
 function Slowest({ slowest, open }) {

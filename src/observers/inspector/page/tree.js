@@ -15,11 +15,18 @@ const DEEP = 3;
 /** Deeper than this nothing unfolds: hostile bodies are a tower of ten thousand brackets. */
 const DEEPEST = 200;
 
+/** A number as the sender wrote it, where JavaScript has no such number. */
+export class Written {
+  constructor(text) {
+    this.text = text;
+  }
+}
+
 /** A value and all that is in it. */
 export const Tree = ({ value }) => html`<div class="tree"><${Node} value=${value} depth=${0} /></div>`;
 
 function Node({ name, value, depth }) {
-  if (value !== null && typeof value === "object") return html`<${Branch} name=${name} value=${value} depth=${depth} />`;
+  if (value !== null && typeof value === "object" && !(value instanceof Written)) return html`<${Branch} name=${name} value=${value} depth=${depth} />`;
   return html`<div class="leaf">${name !== undefined && html`<${Name} name=${name} />`}<${Scalar} value=${value} /></div>`;
 }
 
@@ -30,6 +37,7 @@ function Name({ name }) {
 
 function Scalar({ value }) {
   const [whole, setWhole] = useState(false);
+  if (value instanceof Written) return html`<span class="number">${value.text}</span>`;
   if (typeof value !== "string") return html`<span class=${value === null ? "null" : typeof value}>${String(value)}</span>`;
   const isLong = value.length > LONG && !whole;
   const shown = plain(isLong ? value.slice(0, LONG) : value);
