@@ -77,7 +77,9 @@ impl Passing {
             (NAMES, names.join(&b',')),
         ] {
             // Numbers and names of fields are values of fields.
-            if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
+            if let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
+                // HTTP/2 would remember it for the next request, which has another one.
+                value.set_sensitive(matches!(name, SEQ | AFTER | ARRIVED));
                 map.insert(HeaderName::from_static(name), value);
             }
         }

@@ -11,6 +11,7 @@ import sys
 AT_ONCE = 100  # so many are being opened at a time
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS, PING, ACK = 4, 6, 1
+CONTENT, WS_PING, WS_PONG = 2, 9, 10
 
 HEAD = """GET /tunnel HTTP/1.1\r
 Host: 127.0.0.1\r
@@ -26,14 +27,18 @@ mbaas-dev-has: 0\r
 """
 
 
+def message(kind, content):
+    """A short message of a WebSocket. It is masked with zeros, which change nothing."""
+    return bytes([0x80 | kind, 0x80 | len(content)]) + bytes(4) + content
+
+
 def frame(kind, flags, payload=b""):
-    """A frame of HTTP/2 for a whole connection, within one of a WebSocket. It is masked with zeros, which change nothing."""
-    inner = len(payload).to_bytes(3, "big") + bytes([kind, flags, 0, 0, 0, 0]) + payload
-    return b"\x82" + bytes([0x80 | len(inner)]) + bytes(4) + inner
+    """A frame of HTTP/2 for a whole connection, within a message."""
+    return message(CONTENT, len(payload).to_bytes(3, "big") + bytes([kind, flags, 0, 0, 0, 0]) + payload)
 
 
 class Tunnel(asyncio.Protocol):
-    """One tunnel: it agrees to the settings, and answers pings."""
+    """One tunnel: it answers pings, of the WebSocket and of HTTP/2 where that is begun at once."""
 
     def __init__(self, head, lost):
         self.head, self.lost = head, lost
@@ -53,10 +58,15 @@ class Tunnel(asyncio.Protocol):
         self.read += data
         if not self.is_open and not self._answered():
             return
-        while (message := self._message()) is not None:
-            self.stream += message
-        if len(self.stream) >= len(PREFACE) and self.stream.startswith(PREFACE):
+        while (read := self._message()) is not None:
+            kind, content = read
+            if kind == WS_PING:
+                self.transport.write(message(WS_PONG, content))
+            elif kind == CONTENT:
+                self.stream += content
+        if self.stream.startswith(PREFACE):
             del self.stream[:len(PREFACE)]
+            self.transport.write(frame(SETTINGS, 0))
         while len(self.stream) >= 9 and len(self.stream) >= (length := 9 + int.from_bytes(self.stream[:3], "big")):
             kind, flags, payload = self.stream[3], self.stream[4], bytes(self.stream[9:length])
             del self.stream[:length]
@@ -72,22 +82,23 @@ class Tunnel(asyncio.Protocol):
             return False
         del self.read[:end + 4]
         self.is_open = True
-        self.transport.write(frame(SETTINGS, 0))
         self.opened.set_result(None)
         return True
 
     def _message(self):
-        """The next message, if it is there as a whole; those of a relay at rest are short."""
-        if len(self.read) < 4:
+        """The next message and of which kind it is, if it is there as a whole; those of a relay at rest are short."""
+        if len(self.read) < 2:
             return None
         length, begin = self.read[1] & 0x7F, 2
         if length == 126:
+            if len(self.read) < 4:
+                return None
             length, begin = int.from_bytes(self.read[2:4], "big"), 4
         if len(self.read) < begin + length:
             return None
-        message = bytes(self.read[begin:begin + length])
+        kind, content = self.read[0] & 0x0F, bytes(self.read[begin:begin + length])
         del self.read[:begin + length]
-        return message
+        return kind, content
 
 
 async def main(port, count, token):

@@ -127,6 +127,14 @@ impl Dialer {
     }
 }
 
+/// Whether somebody takes connections at `target`; the one that shows it is closed again.
+pub async fn is_there(target: &Target) -> bool {
+    match target.place() {
+        Place::Tcp { host, port, .. } => connect(target, host, *port).await.is_ok(),
+        Place::Unix(socket) => UnixStream::connect(socket).await.is_ok(),
+    }
+}
+
 async fn connect(target: &Target, host: &str, port: u16) -> Result<TcpStream, Failure> {
     let mut last = None;
     for address in addresses(target, host, port).await? {

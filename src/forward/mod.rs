@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::asking::ask;
 use self::dial::Dialer;
-pub use self::dial::{Connection, Trust};
+pub use self::dial::{Connection, Trust, is_there};
 pub use self::manner::Manner;
 use self::manner::Outgoing;
 use self::pool::{Lease, Pool};

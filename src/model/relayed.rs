@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as Turns, OwnedMutexGuard, oneshot};
 
 use super::{Clock, Headers};
 
@@ -88,35 +88,81 @@ impl Relayed {
     }
 }
 
-/// The deliveries of a channel, in line to be recorded: each knows which one it comes after.
+/// The deliveries of a channel, in line to be recorded: each knows which one it comes after. What waited at the relay is
+/// in line for its handler as well.
 #[derive(Clone, Debug)]
-pub struct Line(Arc<watch::Sender<i64>>);
+pub struct Line(Arc<Queues>);
+
+#[derive(Debug)]
+struct Queues {
+    record: Mutex<Queue>,
+    handler: Arc<Turns<()>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    at: i64,
+    /// Each is woken when its own turn has come, not before: there may be hundreds.
+    waiting: Vec<(i64, oneshot::Sender<()>)>,
+}
 
 impl Line {
     /// A line in which all up to this number have had their turn.
     pub fn new(at: i64) -> Self {
-        Self(Arc::new(watch::Sender::new(at)))
+        let record = Mutex::new(Queue { at, waiting: Vec::new() });
+        Self(Arc::new(Queues { record, handler: Arc::default() }))
     }
 
     /// Whether this one has had its turn.
     pub fn is_past(&self, seq: i64) -> bool {
-        *self.0.borrow() >= seq
+        self.queue().at >= seq
     }
 
     /// This one has its turn now: those behind it may be written behind it.
     pub fn advance(&self, seq: i64) {
-        self.0.send_if_modified(|at| std::mem::replace(at, (*at).max(seq)) < seq);
+        let mut queue = self.queue();
+        if queue.at < seq {
+            queue.at = seq;
+            for (_, turn) in queue.waiting.extract_if(.., |(after, _)| *after <= seq) {
+                // Whoever has given up needs no turn.
+                turn.send(()).ok();
+            }
+        }
     }
 
     /// What comes after this one could not be written: it has its turn once more.
     pub fn fall_back(&self, after: i64) {
-        self.0.send_if_modified(|at| std::mem::replace(at, (*at).min(after)) > after);
+        let mut queue = self.queue();
+        queue.at = queue.at.min(after);
     }
 
     /// Waits until this one has had its turn.
     pub async fn wait_for(&self, after: i64) {
-        // The sender lives as long as this handle.
-        drop(self.0.subscribe().wait_for(|at| *at >= after).await);
+        while let Some(turn) = self.enqueue(after) {
+            // The sender lives as long as this handle.
+            drop(turn.await);
+        }
+    }
+
+    /// A place in the queue, if there is something to wait for.
+    fn enqueue(&self, after: i64) -> Option<oneshot::Receiver<()>> {
+        let mut queue = self.queue();
+        if queue.at >= after {
+            return None;
+        }
+        queue.waiting.retain(|(_, turn)| !turn.is_closed());
+        let (turn, wait) = oneshot::channel();
+        queue.waiting.push((after, turn));
+        Some(wait)
+    }
+
+    /// Waits until the handler is done with all that asked before.
+    pub async fn handler(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.0.handler).lock_owned().await
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

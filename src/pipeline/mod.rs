@@ -311,6 +311,11 @@ impl Pipeline {
     }
 
     async fn hand_over(&self, incoming: &Incoming, target: &Target) -> Handed {
+        // What waited at a relay comes one by one, as it would have come.
+        let _turn = match &incoming.relayed {
+            Some(relayed) if relayed.late => Some(relayed.line.handler().await),
+            _ => None,
+        };
         let _permit = self.parallel.acquire().await;
         self.forward.send(target, &incoming.outgoing()).await
     }

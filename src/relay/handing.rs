@@ -1,10 +1,9 @@
-//! Hands the messages of a channel to its owner, in their order: those that wait one by one, as they would have come, and
-//! those that come now many at a time, so that one slow handler holds up nobody.
+//! Hands the messages of a channel to its owner, in their order and many at a time, so that one slow handler holds up
+//! nobody. Its handler gets those that waited one by one, as they would have come: the owner sees to that.
 //!
-//! A message is done when the owner has recorded it. When one goes wrong, all are handed over again from the oldest on
-//! that is not done; the owner knows which it has.
+//! A message is done when the owner has recorded it and its handler has answered. When one goes wrong, all are handed over
+//! again from the oldest on that is not done. Those that the owner may have already go one by one: it looks for them.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::answers::harmless;
 use super::{News, Parts};
-use crate::model;
+use crate::model::{self, ChannelId};
 use crate::serve::{Body, Client};
 use crate::store::relay::{Claim, Stored};
 use crate::tunnel::{DELIVERY, Passing};
@@ -23,68 +22,115 @@ use crate::tunnel::{DELIVERY, Passing};
 /// How many messages are under way at a time, and how many bytes of them, not counting the last.
 const MOST_UNDER_WAY: (usize, u64) = (128, 8 * 1024 * 1024);
 
+/// How long there must be nothing to hand over before HTTP/2 ends, which takes four times the memory of a tunnel at rest.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// How long to wait when one went wrong.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Which messages go together: what waited and what comes now do not, lest the one overtake the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    /// It waited, and the owner may have it already: it goes alone.
+    Nobody,
+    /// Others that waited and are new to the owner.
+    Late,
+    /// Others that come now.
+    Fresh,
+}
 
 /// A message on its way.
 struct Parcel {
     relay: Arc<Parts>,
     client: Client,
-    claim: Claim,
+    channel: ChannelId,
+    epoch: i64,
     stored: Stored,
     passing: Passing,
 }
 
-/// Hands over what waits and what comes, for ever.
-#[expect(clippy::infinite_loop, reason = "it ends when it is dropped")]
-pub async fn hand_over_all(
-    relay: &Arc<Parts>,
-    client: &Client,
-    claim: &Claim,
-    begun_at: Timestamp,
-) -> Infallible {
-    loop {
-        hand_over_until_one_fails(relay, client, claim, begun_at).await;
-        tokio::time::sleep(PAUSE).await;
-    }
+/// What there is to do for one tunnel.
+pub struct Errand {
+    pub relay: Arc<Parts>,
+    pub claim: Claim,
+    /// What came before then waited.
+    pub begun_at: Timestamp,
+    /// Up to which number the owner may have messages already.
+    pub has: i64,
 }
 
-async fn hand_over_until_one_fails(relay: &Arc<Parts>, client: &Client, claim: &Claim, begun_at: Timestamp) {
-    let (mut after, mut bytes) = (0, 0);
-    // Those under way are given up with it.
-    let (mut under_way, mut was_late) = (JoinSet::new(), false);
-    loop {
-        let has_room = under_way.len() < MOST_UNDER_WAY.0 && bytes < MOST_UNDER_WAY.1;
-        tokio::select! {
-            next = relay.store.next(claim.channel, claim.epoch, after), if has_room => match next {
-                Ok(stored) => {
-                    let passing = Passing {
-                        seq: stored.seq,
-                        after,
-                        arrived_at: stored.message.arrived_at,
-                        late: stored.message.arrived_at < begun_at,
-                    };
-                    if passing.late || was_late {
-                        while let Some(done) = under_way.join_next().await {
-                            let Ok(Some(done)) = done else { return };
-                            bytes -= done;
-                        }
-                    }
-                    was_late = passing.late;
-                    (after, bytes) = (stored.seq, bytes + stored.message.bytes());
-                    let (relay, client, claim) = (Arc::clone(relay), client.clone(), claim.clone());
-                    under_way.spawn(Parcel { relay, client, claim, stored, passing }.hand_over());
-                }
-                Err(error) => {
-                    relay.tell(News::Trouble(error));
-                    return;
-                }
-            },
-            Some(done) = under_way.join_next() => match done {
-                Ok(Some(done)) => bytes -= done,
-                Ok(None) | Err(_) => return,
-            },
+/// Why nothing more is handed over.
+enum Pause {
+    /// There was nothing for a while.
+    Idle,
+    /// One went wrong.
+    Failed,
+}
+
+impl Errand {
+    /// Waits until there is something to hand over.
+    pub async fn awaits_something(&self) {
+        // An error shows again when it is handed over.
+        drop(self.relay.store.next(self.claim.channel, self.claim.epoch, 0).await);
+    }
+
+    /// Hands over what waits and what comes, until there was nothing for a while.
+    pub async fn hand_over(&mut self, client: Client) {
+        while let Pause::Failed = self.hand_over_until_one_fails(&client).await {
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    async fn hand_over_until_one_fails(&mut self, client: &Client) -> Pause {
+        let (mut after, mut bytes) = (0, 0);
+        // Those under way are given up with it.
+        let (mut under_way, mut before) = (JoinSet::new(), Company::Fresh);
+        let Claim { channel, epoch, .. } = self.claim;
+        let had = self.has;
+        loop {
+            let has_room = under_way.len() < MOST_UNDER_WAY.0 && bytes < MOST_UNDER_WAY.1;
+            tokio::select! {
+                next = self.relay.store.next(channel, epoch, after), if has_room => match next {
+                    Ok(stored) => {
+                        let passing = Passing {
+                            seq: stored.seq,
+                            after,
+                            arrived_at: stored.message.arrived_at,
+                            late: stored.message.arrived_at < self.begun_at,
+                        };
+                        let company = match passing.late {
+                            false => Company::Fresh,
+                            true if passing.seq <= had => Company::Nobody,
+                            true => Company::Late,
+                        };
+                        if company == Company::Nobody || company != before {
+                            while let Some(done) = under_way.join_next().await {
+                                let Ok(Some(done)) = done else { return Pause::Failed };
+                                bytes -= done;
+                            }
+                        }
+                        before = company;
+                        (after, bytes) = (stored.seq, bytes + stored.message.bytes());
+                        self.has = self.has.max(after);
+                        under_way.spawn(self.parcel(client.clone(), stored, passing).hand_over());
+                    }
+                    Err(error) => {
+                        self.relay.tell(News::Trouble(error));
+                        return Pause::Failed;
+                    }
+                },
+                Some(done) = under_way.join_next() => match done {
+                    Ok(Some(done)) => bytes -= done,
+                    Ok(None) | Err(_) => return Pause::Failed,
+                },
+                () = tokio::time::sleep(IDLE), if under_way.is_empty() => return Pause::Idle,
+            }
+        }
+    }
+
+    fn parcel(&self, client: Client, stored: Stored, passing: Passing) -> Parcel {
+        let Claim { channel, epoch, .. } = self.claim;
+        Parcel { relay: Arc::clone(&self.relay), client, channel, epoch, stored, passing }
     }
 }
 
@@ -98,7 +144,7 @@ impl Parcel {
         // What is too large for the owner will never be taken.
         let is_done =
             response.headers().contains_key(DELIVERY) || response.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        if !is_done || !self.relay.store.ack(self.claim.channel, self.claim.epoch, &self.stored) {
+        if !is_done || !self.relay.store.ack(self.channel, self.epoch, &self.stored) {
             return None;
         }
         self.relay.metrics.delivered.inc();

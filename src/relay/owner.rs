@@ -12,18 +12,24 @@ use tokio::time::timeout;
 
 use super::access::Admission;
 use super::answers::{report, try_again};
-use super::handing::hand_over_all;
+use super::handing::Errand;
 use super::metrics::Refused;
 use super::places::Place;
 use super::proxies::Sender;
 use super::{News, Parts};
-use crate::serve::{Arrived, Body, Socket, ask_through, upgraded};
+use crate::serve::{Arrived, Body, HEARTBEAT, SILENCE, Socket, ask_through, upgraded};
 use crate::store::relay::{Claim, Claimant, GIVEN_UP, NoClaim, TokenHash};
 use crate::tunnel::{CHANNEL, HAS, HIDDEN_BY, LISTEN_TOKEN, PUBLIC_URL, WAITING};
 use crate::websocket::{self, code};
 
-/// How long it may take until a WebSocket is one, and until it is closed.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take until a WebSocket is one, until HTTP/2 begins or ends within, and until it is closed.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// How a tunnel ends whose other side is gone without a word.
+const SILENT: &str = "it gave no sign of life";
+
+/// What a tunnel is read from and written to.
+type Stream = Box<websocket::ByteStream<Socket>>;
 
 /// Somebody who has proved that they may open a tunnel, and which channel is theirs.
 pub struct Admitted {
@@ -35,6 +41,7 @@ pub struct Admitted {
 /// Somebody who has a tunnel.
 struct Guest {
     admission: Admission,
+    has: i64,
     sender: Sender,
     _place: Place,
 }
@@ -104,7 +111,7 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
         say(HIDDEN_BY, proxy.to_string());
     }
     let upgrade = hyper::upgrade::on(&mut request);
-    let guest = Guest { admission: admitted.admission, sender, _place: place };
+    let guest = Guest { admission: admitted.admission, has: admitted.has, sender, _place: place };
     relay.tasks.spawn(own(Arc::clone(relay), upgrade, claim, guest));
     answer
 }
@@ -138,12 +145,13 @@ pub fn admit(relay: &Parts, headers: &HeaderMap) -> Result<Admitted, (Refused, B
 /// Owns a channel as long as the tunnel holds.
 async fn own(relay: Arc<Parts>, upgrade: OnUpgrade, claim: Claim, guest: Guest) {
     let (channel, epoch) = (claim.channel, claim.epoch);
-    let why = match timeout(PATIENCE, upgraded(upgrade)).await {
+    let why = match timeout(OPENING, upgraded(upgrade)).await {
         Ok(Ok(upgraded)) => {
             relay.metrics.opened.inc();
             relay.tell(News::Opened(channel, claim.waiting, guest.sender));
-            let stream = websocket::accept(upgraded.io, upgraded.read).await;
-            talk(&relay, stream, claim, &guest.admission).await
+            // In a box: it is moved from hand to hand, and each would keep room for it.
+            let stream = Box::new(websocket::accept(upgraded.io, upgraded.read).await);
+            talk(&relay, stream, claim, &guest).await
         }
         _ => "it was never opened",
     };
@@ -152,39 +160,70 @@ async fn own(relay: Arc<Parts>, upgrade: OnUpgrade, claim: Claim, guest: Guest) 
 }
 
 /// Hands over what comes; how the tunnel ended.
-async fn talk(
-    relay: &Arc<Parts>,
-    stream: websocket::ByteStream<Socket>,
-    claim: Claim,
-    admission: &Admission,
-) -> &'static str {
+async fn talk(relay: &Arc<Parts>, stream: Stream, claim: Claim, guest: &Guest) -> &'static str {
     let ending = stream.ending();
-    let begun_at = relay.clock.now();
-    let Ok(Ok((client, connection))) = timeout(PATIENCE, ask_through(stream, relay.tasks.clone())).await
-    else {
-        return "it does not speak HTTP/2";
-    };
-    tokio::pin!(connection);
     let mut displaced = claim.displaced.clone();
     let mut access = relay.access.subscribe();
+    let talking = rest_and_hand_over(relay, stream, claim, guest.has);
+    tokio::pin!(talking);
     let (why, code, reason) = tokio::select! {
-        ended = connection.as_mut() => return match ended {
-            Err(error) if error.is_timeout() => "it gave no sign of life",
-            _ => "it left",
-        },
-        never = hand_over_all(relay, &client, &claim, begun_at) => match never {},
+        why = talking.as_mut() => return why,
+        () = ending.silence(SILENCE) => return SILENT,
         _ = displaced.changed() => match *displaced.borrow() {
             GIVEN_UP => ("its channel was given up", code::GIVEN_UP, "its channel was given up"),
             _ => ("a newer one has the channel", code::DISPLACED, "a newer one has the channel"),
         },
         // An error means that nothing changes any more, which does not come before the end.
-        _ = access.wait_for(|access| !admission.still_holds(access)) => {
+        _ = access.wait_for(|access| !guest.admission.still_holds(access)) => {
             ("its access token is not good any more", code::NOT_LET_IN, "its access token is not good any more")
         }
         () = relay.stop.cancelled() => ("the relay stops", code::AWAY, "the relay stops"),
     };
     ending.close(code, reason);
     // Whoever does not read that is gone all the same.
-    drop(timeout(PATIENCE, connection).await);
+    drop(timeout(OPENING, talking).await);
     why
+}
+
+/// Hands over what there is, again and again, and in between takes no more memory than it must. How it ended.
+async fn rest_and_hand_over(relay: &Arc<Parts>, mut stream: Stream, claim: Claim, has: i64) -> &'static str {
+    let mut errand = Errand { relay: Arc::clone(relay), claim, begun_at: relay.clock.now(), has };
+    loop {
+        tokio::select! {
+            came = stream.rest(HEARTBEAT) => return match came {
+                Ok(true) => "it does not speak HTTP/2",
+                Ok(false) | Err(_) => "it left",
+            },
+            () = errand.awaits_something() => {}
+        }
+        // In a box: it is large, and seldom there.
+        stream = match Box::pin(hand_over(stream, &mut errand)).await {
+            Ok(stream) => stream,
+            Err(why) => return why,
+        };
+    }
+}
+
+/// Hands over what there is, until there was nothing for a while. HTTP/2 begins and ends with it.
+async fn hand_over(stream: Stream, errand: &mut Errand) -> Result<Stream, &'static str> {
+    let (stream, comes_back) = websocket::lend(stream);
+    let tasks = errand.relay.tasks.clone();
+    let Ok(Ok((client, connection))) = timeout(OPENING, ask_through(stream, tasks)).await else {
+        return Err("it does not speak HTTP/2");
+    };
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return Err(match ended {
+            Err(error) if error.is_timeout() => SILENT,
+            _ => "it left",
+        }),
+        // With it goes the client, and so the connection ends.
+        () = errand.hand_over(client) => {}
+    }
+    let ending = async {
+        connection.await.ok()?;
+        let mut stream = comes_back.await.ok()?;
+        stream.end().await.ok().map(|()| stream)
+    };
+    timeout(OPENING, ending).await.ok().flatten().ok_or("it left")
 }

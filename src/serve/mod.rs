@@ -42,7 +42,7 @@ use self::neighbours::Neighbours;
 pub use self::neighbours::subscriber;
 pub use self::socket::Socket;
 use self::stalling::Stalling;
-pub use self::stream::{Client, ask_through, serve_through};
+pub use self::stream::{Client, HEARTBEAT, SILENCE, ask_through, serve_through};
 pub use self::tls::{BadTls, Identity, Tls, TlsFiles, valid_until};
 pub use self::upgrade::upgraded;
 use self::wire_heads::{MOST_FIELDS, Watched};

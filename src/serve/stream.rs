@@ -21,8 +21,11 @@ use crate::model::Headers;
 /// How often the other side is asked for a sign of life.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How long it may take for it: whoever is silent for 25 seconds is gone.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long it may take for it.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Whoever is silent for so long is gone.
+pub const SILENCE: Duration = HEARTBEAT.saturating_add(PATIENCE);
 
 /// How many requests may be under way.
 const MOST_STREAMS: u32 = 250;
@@ -30,8 +33,13 @@ const MOST_STREAMS: u32 = 250;
 /// The largest head that is read, in bytes: more than is taken of a sender, since fields are added to it.
 const LARGEST_HEAD: u32 = 256 * 1024;
 
-/// How much of one body may be on its way, and how much of all together, in bytes.
-const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
+/// How much of one body may be on its way, and how much of all together, in bytes: of requests, which are large at times
+/// and come to one who has one such stream, and of answers, which go to one who has thousands.
+const WINDOWS: (u32, u32) = (1024 * 1024, 8 * 1024 * 1024);
+const WINDOWS_FOR_ANSWERS: (u32, u32) = (256 * 1024, 1024 * 1024);
+
+/// How much of a body is sent as one piece, in bytes: each is written on its own, and others wait for it.
+const PIECE: u32 = 64 * 1024;
 
 /// Sends requests through a stream; clones share it.
 pub type Client = client::SendRequest<Body>;
@@ -50,7 +58,8 @@ where
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let headers = Headers::from(request.headers());
-        let answer = service(Arrived { request, headers, peer: None });
+        // In a box: the connection moves it from hand to hand, and it is large.
+        let answer = Box::pin(service(Arrived { request, headers, peer: None }));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let (of_one, of_all) = WINDOWS;
@@ -58,6 +67,7 @@ where
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(LARGEST_HEAD)
+        .max_frame_size(PIECE)
         .initial_stream_window_size(of_one)
         .initial_connection_window_size(of_all)
         .keep_alive_interval(HEARTBEAT)
@@ -81,7 +91,7 @@ pub async fn ask_through<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (of_one, of_all) = WINDOWS;
+    let (of_one, of_all) = WINDOWS_FOR_ANSWERS;
     client::Builder::new(Owner(tasks))
         .timer(TokioTimer::new())
         .max_header_list_size(LARGEST_HEAD)

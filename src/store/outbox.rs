@@ -3,6 +3,7 @@
 //! Waking a task of another thread's runtime costs a system call. So the writer leaves all outcomes here and wakes one
 //! waiter; that one, on the runtime's own thread, hands out the rest, which costs nothing.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
@@ -17,7 +18,7 @@ pub(super) type Reply = oneshot::Sender<Outcome>;
 
 /// A cloneable handle to the outcomes that are ready and not yet handed out.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outbox(Arc<Mutex<Vec<(Reply, Outcome)>>>);
+pub(super) struct Outbox(Arc<Mutex<VecDeque<(Reply, Outcome)>>>);
 
 /// Waits for one outcome. Whether it gets it or gives up, it hands out what it finds first; so whoever holds one must
 /// poll it when woken, or drop it.
@@ -28,14 +29,13 @@ pub(super) struct Wait {
 }
 
 impl Outbox {
-    /// Takes outcomes in, and wakes somebody who hands them out.
-    pub(super) fn send(&self, outcomes: impl Iterator<Item = (Reply, Outcome)>) {
-        let mut outcomes: Vec<_> = outcomes.collect();
-        let Some((mut reply, mut outcome)) = outcomes.pop() else { return };
-        self.ready().append(&mut outcomes);
+    /// Takes outcomes in, and wakes the first one, who hands them out in their order.
+    pub(super) fn send(&self, mut outcomes: impl Iterator<Item = (Reply, Outcome)>) {
+        let Some((mut reply, mut outcome)) = outcomes.next() else { return };
+        self.ready().extend(outcomes);
         // Whoever has given up cannot be woken: the next one is, until there is none.
         while let Err(_unheard) = reply.send(outcome) {
-            let Some(next) = self.ready().pop() else { return };
+            let Some(next) = self.ready().pop_front() else { return };
             (reply, outcome) = next;
         }
     }
@@ -54,7 +54,7 @@ impl Outbox {
         }
     }
 
-    fn ready(&self) -> std::sync::MutexGuard<'_, Vec<(Reply, Outcome)>> {
+    fn ready(&self) -> std::sync::MutexGuard<'_, VecDeque<(Reply, Outcome)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

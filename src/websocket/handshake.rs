@@ -12,6 +12,12 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::byte_stream::{ByteStream, config};
 
+/// How much is read at a time, in bytes: whoever accepts has many WebSockets, most of them idle.
+const READ_AT_ONCE: usize = 2 * 1024;
+
+/// The same for whoever opens one, and is sent large things through it.
+const READ_AT_ONCE_BY_OPENER: usize = 32 * 1024;
+
 /// Why a WebSocket was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NotOpened {
@@ -44,7 +50,8 @@ pub fn answer<B>(request: &Request<B>) -> Result<Response<()>, &'static str> {
 
 /// The stream of a WebSocket that was opened with [`answer`]; `read` was read of it already.
 pub async fn accept<T: AsyncRead + AsyncWrite + Unpin>(io: T, read: Vec<u8>) -> ByteStream<T> {
-    ByteStream::new(WebSocketStream::from_partially_read(io, read, Role::Server, Some(config())).await)
+    let config = config(READ_AT_ONCE);
+    ByteStream::new(WebSocketStream::from_partially_read(io, read, Role::Server, Some(config)).await)
 }
 
 /// Opens a WebSocket over a connection to the host of `url`; gives the headers of the answer as well.
@@ -65,7 +72,7 @@ pub async fn open<T: AsyncRead + AsyncWrite + Unpin>(
     fields.insert("sec-websocket-version", HeaderValue::from_static("13"));
     fields.insert("sec-websocket-key", key);
     fields.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(super::SUBPROTOCOL));
-    match client_async_with_config(request, io, Some(config())).await {
+    match client_async_with_config(request, io, Some(config(READ_AT_ONCE_BY_OPENER))).await {
         Ok((socket, response)) => Ok((ByteStream::new(socket), response.into_parts().0.headers)),
         Err(Error::Http(response)) => {
             Err(NotOpened::Refused(Box::new(response.map(Option::unwrap_or_default))))

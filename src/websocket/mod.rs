@@ -2,9 +2,11 @@
 
 mod byte_stream;
 mod handshake;
+mod lent;
 
 pub use self::byte_stream::ByteStream;
 pub use self::handshake::{NotOpened, accept, answer, open};
+pub use self::lent::lend;
 
 /// What the other side is asked to speak, and must agree to.
 pub const SUBPROTOCOL: &str = "mbaas-dev.tunnel.v1";

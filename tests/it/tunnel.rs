@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -94,6 +95,26 @@ fn what_comes_while_listen_is_away_arrives_in_order_and_verifies() {
     let paths: Vec<Value> = recorded(&world).iter().map(|delivery| delivery["path"].clone()).collect();
     let expected: Vec<Value> = (0..10).map(|number| format!("/{number}").into()).collect();
     assert_eq!(paths, expected);
+}
+
+#[test]
+fn a_relay_that_was_away_for_long_is_found_before_the_next_try_is_due() {
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
+    let mut relay = Relay::start(&of_relay, &[]);
+    let mut listen = relay.listen(&world, &["--forward", &handler.target()]);
+    relay.end("KILL");
+    let mut pause = Duration::ZERO;
+    while pause < Duration::from_secs(15) {
+        pause = Duration::from_secs_f64(listen.next("reconnecting")["in_ms"].as_f64().unwrap() / 1000.0);
+    }
+    let _relay = Relay::at(&relay.address.clone(), &of_relay, &[]);
+    let (opened, opens) = mpsc::channel();
+    thread::spawn(move || {
+        listen.next("tunnel");
+        opened.send(()).unwrap();
+        drop(listen);
+    });
+    opens.recv_timeout(pause / 2).unwrap();
 }
 
 #[test]

@@ -248,9 +248,11 @@ fn a_tunnel_that_fell_silent_is_noticed_by_both_sides_and_nothing_is_lost() {
             }
         }
     });
-    for road in &mut roads {
+    for (road, road_is_silent) in roads.iter_mut().zip([true, false]) {
         let closed = road.relay.as_mut().unwrap().next("tunnel_closed");
-        assert_eq!(closed["message"], "it gave no sign of life");
+        let displaced = road_is_silent && closed["message"] == "a newer one has the channel";
+        // Where both are awake, the other one may have noticed first, and come again.
+        assert!(displaced || closed["message"] == "it gave no sign of life", "{closed}");
     }
     signal(sleeper, "CONT");
     for (road, told) in roads.iter_mut().zip(&told) {

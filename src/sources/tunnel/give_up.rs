@@ -75,7 +75,7 @@ const NOTHING: &str = "there is nothing here";
 
 fn not_given_up(relay: &RelayUrl, answer: &http::Response<Vec<u8>>) -> Kept {
     match open::said_no(relay, answer) {
-        NotOpened::NotNow(why) => Kept::NotNow(why),
+        NotOpened::NotNow(why) | NotOpened::Away(why) => Kept::NotNow(why),
         NotOpened::Never(unusable) => Kept::Unusable(unusable),
     }
 }

@@ -4,6 +4,7 @@
 //! recorded before is not recorded again, and nothing is recorded before what the relay sent before it.
 
 mod give_up;
+mod knock;
 mod lane;
 mod leap;
 mod open;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::give_up::{GivenUp, Kept, give_up};
+use self::knock::somebody_answers;
 use self::lane::{Lane, Lanes};
 use self::leap::leap;
 use self::open::NotOpened;
@@ -28,9 +30,9 @@ use super::ingress::Ingress;
 use crate::bus::Bus;
 use crate::forward::Connection;
 use crate::model::{ChannelId, Clock, Secret, Trouble, TunnelLoss, TunnelState, TunnelStatus, Update};
-use crate::serve::serve_through;
+use crate::serve::{HEARTBEAT, SILENCE, serve_through};
 use crate::store::StoreError;
-use crate::websocket::{ByteStream, code};
+use crate::websocket::{ByteStream, code, lend};
 
 /// How long to wait before each try to open the tunnel again, at the most; the last one counts for all further tries.
 const PAUSES: [Duration; 5] = [
@@ -46,6 +48,11 @@ const STABLE: Duration = Duration::from_secs(5);
 
 /// How long is tried before `listen` says that it is ready without a tunnel.
 const FIRST_TRIES: Duration = Duration::from_secs(10);
+
+/// How a tunnel ends that nobody says goodbye to.
+const CLOSED: &str = "the relay closed it";
+const BROKE: &str = "the connection to the relay broke";
+const SILENT: &str = "the relay gives no sign of life";
 
 /// Which tunnel is opened.
 #[derive(Clone, Debug)]
@@ -102,7 +109,7 @@ impl Tunnel {
                     return Ok(Some(opened));
                 }
                 Err(NotOpened::Never(unusable)) => return Err(unusable),
-                Err(NotOpened::NotNow(why)) => {
+                Err(NotOpened::NotNow(why) | NotOpened::Away(why)) => {
                     self.is_not_open(TunnelState::Reconnecting, why);
                     let pause = pause(tries, self.clock.chance());
                     if begun.elapsed() + pause >= FIRST_TRIES {
@@ -129,6 +136,7 @@ impl Tunnel {
                     opened = self.open(channel) => opened,
                 }
             };
+            let is_away = matches!(opened, Err(NotOpened::Away(_)));
             let why = match opened {
                 Ok(opened) => {
                     channel = Some(opened.channel);
@@ -162,7 +170,7 @@ impl Tunnel {
                         }
                     }
                 }
-                Err(NotOpened::NotNow(why)) => why,
+                Err(NotOpened::NotNow(why) | NotOpened::Away(why)) => why,
                 Err(NotOpened::Never(unusable)) => unusable.to_string(),
             };
             let again_in = pause(tries, self.clock.chance());
@@ -174,6 +182,7 @@ impl Tunnel {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(again_in) => {}
+                () = somebody_answers(&self.settings.relay, &self.clock), if is_away => tries = 1,
                 // Whatever was in the way before may be gone after a sleep.
                 _ = leap(&self.clock) => tries = 0,
             }
@@ -210,10 +219,9 @@ impl Tunnel {
     /// Serves the relay until the tunnel is lost.
     async fn serve(&self, stream: ByteStream<Connection>, lane: Lane, stop: &CancellationToken) -> End {
         let ending = stream.ending();
-        let service = move |arrived| lane.clone().receive(arrived);
-        let serving = serve_through(stream, service, stop.clone(), self.tasks.clone());
         let served = tokio::select! {
-            served = serving => served,
+            served = self.rest_and_serve(stream, lane, stop) => served,
+            () = ending.silence(SILENCE) => SILENT,
             leap = leap(&self.clock) => return End::Leapt(leap),
         };
         match ending.theirs() {
@@ -224,11 +232,45 @@ impl Tunnel {
             Some(goodbye) if !goodbye.reason.is_empty() => {
                 End::Lost(format!("the relay closed it: {}", goodbye.reason))
             }
-            _ => End::Lost(match served {
-                Ok(()) => "the relay closed it".to_owned(),
-                Err(error) if error.is_timeout() => "the relay gives no sign of life".to_owned(),
-                Err(_) => "the connection to the relay broke".to_owned(),
-            }),
+            _ => End::Lost(served.to_owned()),
+        }
+    }
+
+    /// Serves whenever the relay begins with HTTP/2; how the tunnel ended.
+    async fn rest_and_serve(
+        &self,
+        mut stream: ByteStream<Connection>,
+        lane: Lane,
+        stop: &CancellationToken,
+    ) -> &'static str {
+        loop {
+            let came = tokio::select! {
+                came = stream.rest(HEARTBEAT) => came,
+                () = stop.cancelled() => return CLOSED,
+            };
+            match came {
+                Ok(true) => {}
+                Ok(false) => return CLOSED,
+                Err(_) => return BROKE,
+            }
+            let (lent, comes_back) = lend(stream);
+            let lane = lane.clone();
+            let service = move |arrived| lane.clone().receive(arrived);
+            let served = serve_through(lent, service, stop.clone(), self.tasks.clone()).await;
+            match served {
+                Ok(()) if stop.is_cancelled() => return CLOSED,
+                Ok(()) => {}
+                Err(error) if error.is_timeout() => return SILENT,
+                Err(_) => return BROKE,
+            }
+            let ended = async {
+                let mut stream = comes_back.await.ok()?;
+                stream.end().await.ok().map(|()| stream)
+            };
+            match ended.await {
+                Some(back) => stream = back,
+                None => return CLOSED,
+            }
         }
     }
 }

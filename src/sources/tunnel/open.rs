@@ -35,6 +35,8 @@ pub struct Opened {
 pub enum NotOpened {
     /// It may be in a moment.
     NotNow(String),
+    /// Nobody takes connections there; it may be as soon as somebody does.
+    Away(String),
     /// It will not be, unless somebody changes something.
     Never(Unusable),
 }
@@ -53,12 +55,12 @@ pub async fn open(settings: &Settings, has: i64) -> Result<Opened, NotOpened> {
     let relay = &settings.relay;
     let connected = timeout(PATIENCE, forward::connect(relay.target())).await;
     let connection = match connected {
-        Err(_elapsed) => return Err(NotOpened::NotNow(format!("no connection to {relay} within 10 s"))),
+        Err(_elapsed) => return Err(NotOpened::Away(format!("no connection to {relay} within 10 s"))),
         Ok(Err(failure)) if failure.kind == FailureKind::Tls => {
             // It says what to do as well.
             return Err(NotOpened::Never(Unusable { message: failure.detail, hint: "" }));
         }
-        Ok(Err(failure)) => return Err(NotOpened::NotNow(failure.detail)),
+        Ok(Err(failure)) => return Err(NotOpened::Away(failure.detail)),
         Ok(Ok(connection)) => connection,
     };
     let url: Uri = relay.tunnel().unwrap_or_default();

@@ -18,7 +18,7 @@ use crate::app::doctor::Check;
 use crate::forward::{self, Connection};
 use crate::model::{Clock, Contract, Secret, Target, Verdict};
 use crate::observers::advice::size;
-use crate::serve::{Arrived, Body, serve_through};
+use crate::serve::{Arrived, Body, HEARTBEAT, serve_through};
 use crate::signature::{Claim, Key, Keyring, Signing, Stamp};
 use crate::sources::tunnel::{self, RelayUrl, Settings};
 use crate::tunnel::{CHANNEL, DELIVERY, HIDDEN_BY, LISTEN_TOKEN, PUBLIC_URL, Passing};
@@ -114,7 +114,13 @@ impl<'a> Tunnel<'a> {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let serving = handler.clone();
         let service = move |arrived| serving.clone().receive(arrived);
-        let serving = serve_through(self.stream, service, stop, tasks);
+        let mut stream = self.stream;
+        let serving = async {
+            // The relay begins when there is something to hand over.
+            if stream.rest(HEARTBEAT).await.is_ok_and(|begins| begins) {
+                drop(serve_through(stream, service, stop, tasks).await);
+            }
+        };
         let asking = async {
             let (base, found) = public(&self.public, self.relay, &self.channel).await;
             let mut checks = vec![found, round_trip(&base, &handler).await];
@@ -127,7 +133,7 @@ impl<'a> Tunnel<'a> {
         let found = tokio::select! {
             found = asking.as_mut() => found,
             // Whoever waits for an answer is told something by the relay all the same.
-            _ended = serving.as_mut() => asking.await,
+            () = serving.as_mut() => asking.await,
         };
         checks.extend(found);
         checks.push(match tunnel::give_up(&self.settings, true).await {
