@@ -130,7 +130,7 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
     match cause.downcast_ref::<RelayError>() {
         Some(RelayError::Bind { address, source }) => {
             let any = "--listen 127.0.0.1:0";
-            return Some((Exit::Failed, hint_to_bind(address.port(), source.kind(), any, "--listen")));
+            return Some((Exit::Relay, hint_to_bind(address.port(), source.kind(), any, "--listen")));
         }
         Some(RelayError::Tokens { .. }) => {
             let hint = "each is a table of its own: `[[token]]`, `name = \"…\"`, and `token = \"…\"` or its `sha256`";

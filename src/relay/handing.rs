@@ -157,10 +157,13 @@ fn request(sent: &model::Request, passing: Passing) -> Option<Request<Body>> {
     let uri =
         Uri::builder().scheme("http").authority("relay").path_and_query(sent.path.as_str()).build().ok()?;
     let body = Full::new(sent.body.clone()).map_err(|never| match never {});
-    let body = if sent.trailers.is_empty() {
+    // HTTP/2 knows no fields that concern one connection, and would refuse all of it.
+    let mut trailers = sent.trailers.clone();
+    trailers.drop_hop_by_hop();
+    let body = if trailers.is_empty() {
         body.boxed()
     } else {
-        let trailers = sent.trailers.to_map();
+        let trailers = trailers.to_map();
         body.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed()
     };
     let mut request = Request::builder().method(sent.method.as_str()).uri(uri).body(body).ok()?;

@@ -39,6 +39,7 @@
 //! | `relay_doctor` | what is wrong with a relay, or a web server before it, is named |
 //! | `relay_limits` | access tokens, rates, metrics, and many claimants of one channel |
 //! | `relay_tls` | a relay that speaks TLS: tunnels, senders, certificates that change, what is wrong with them |
+//! | `relay_wire` | what no sender and no `listen` writes to a relay: smuggling, frames, floods, URLs, pages, bombs |
 //! | `tunnel_faults` | what breaks between a sender and the handler: kills, sleeps, cuts, silence, counted |
 //! | `wire` | senders that write what HTTP does not allow, or what can be read in two ways |
 //! | `scripts` | expectations, routes, endpoints, settings from files |
@@ -75,6 +76,7 @@ mod relay_channels;
 mod relay_doctor;
 mod relay_limits;
 mod relay_tls;
+mod relay_wire;
 mod relaying;
 mod retold;
 mod retries;

@@ -337,6 +337,23 @@ fn a_relay_that_cannot_be_run_says_why() {
 }
 
 #[test]
+fn listen_is_ready_without_its_relay_and_says_so_when_that_comes() {
+    let (of_relay, world) = (World::new(), World::new());
+    let mut first = Relay::start(&of_relay, &[]);
+    let (url, address) = (first.url(), first.address.clone());
+    first.end("TERM");
+    // After ten seconds.
+    let mut listen = Relay::listen_at(&url, &world, &[]);
+    assert_eq!((&listen.ready["public"], &listen.ready["type"]), (&Value::Null, &"ready".into()));
+    assert_eq!(send(&listen.address(), "POST", "/", "", b"x").unwrap().status, 200);
+    let _relay = Relay::at(&address, &of_relay, &[]);
+    let public = listen.next("tunnel")["public"].as_str().unwrap().to_owned();
+    assert!(public.starts_with("https://hooks.example/in/"), "{public}");
+    let path = public.strip_prefix("https://hooks.example").unwrap();
+    assert_eq!(send(&address, "POST", path, "", b"x").unwrap().status, 200);
+}
+
+#[test]
 fn what_waited_for_hours_goes_on_with_a_fresh_signature_unless_it_is_not_to() {
     const WHSEC: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     let (of_relay, sender, handler) = (World::new(), World::new(), Handler::start());

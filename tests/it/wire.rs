@@ -14,16 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SEED: u64 = 0x7769_7265;
 
 /// A line of `tests/wire.tsv`.
-struct Case {
-    expected: String,
-    seen: usize,
-    bytes: Vec<u8>,
+pub struct Case {
+    pub expected: String,
+    pub seen: usize,
+    pub bytes: Vec<u8>,
     /// Whether the sender says that nothing more comes.
-    half_closed: bool,
-    name: &'static str,
+    pub half_closed: bool,
+    pub name: &'static str,
 }
 
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let lines = include_str!("../wire.tsv").lines().filter(|line| !line.starts_with('#'));
     let case = |line: &'static str| {
         let [expected, seen, bytes, name] = line.split('\t').collect::<Vec<_>>()[..] else {
@@ -66,7 +66,7 @@ fn unescape(text: &str) -> (Vec<u8>, bool) {
 }
 
 /// Everything that comes back until the connection is closed.
-fn exchange(address: &str, bytes: &[u8], half_closed: bool) -> io::Result<Vec<u8>> {
+pub fn exchange(address: &str, bytes: &[u8], half_closed: bool) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     // A request that is refused early is not read to its end.
@@ -87,7 +87,7 @@ fn exchange(address: &str, bytes: &[u8], half_closed: bool) -> io::Result<Vec<u8
 }
 
 /// The statuses of the answers, in their order; `h2` for what is not HTTP/1.
-fn statuses(mut answers: &[u8]) -> String {
+pub fn statuses(mut answers: &[u8]) -> String {
     let mut found = Vec::new();
     while !answers.is_empty() {
         let mut fields = [httparse::EMPTY_HEADER; 64];
@@ -105,7 +105,7 @@ fn statuses(mut answers: &[u8]) -> String {
 }
 
 /// What is wrong with a request as the handler got it: it must be readable in one way only.
-fn ambiguity(request: &RawRequest, handler: &Handler) -> Option<String> {
+pub fn ambiguity(request: &RawRequest, handler: &Handler) -> Option<String> {
     let count =
         |name: &str| request.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).count();
     let lengths: Vec<&[u8]> = request
