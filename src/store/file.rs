@@ -17,8 +17,9 @@ pub(super) const NAME: &str = "deliveries.db";
 /// How long to wait for another program that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long to wait between two tries at what SQLite itself does not wait for.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long to wait between two looks whether the file is free. SQLite by itself would soon look ten times a second only,
+/// and find it taken each time where several others write without pause.
+const NAP: Duration = Duration::from_millis(5);
 
 /// The size of a page in a new file, in bytes: a transaction of few rows touches few pages, each of which is written as
 /// a whole, twice.
@@ -118,13 +119,13 @@ fn open_what_is_there(
     file: &Path,
     check: impl FnOnce(&Connection) -> Result<(), StoreError>,
 ) -> Result<Connection, StoreError> {
-    let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mut connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let failed = |error: rusqlite::Error| StoreError::from_sqlite(file, &error);
     if connection.is_readonly("main").map_err(failed)? {
         return Err(StoreError::ReadOnly { file: file.to_path_buf() });
     }
     check(&connection)?;
-    set_up_writing(&connection).map_err(failed)?;
+    set_up_writing(&mut connection).map_err(failed)?;
     Ok(connection)
 }
 
@@ -150,13 +151,13 @@ fn create(file: &Path) -> Result<(), StoreError> {
 fn connect(file: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let failed = |error: rusqlite::Error| StoreError::from_sqlite(file, &error);
-    let connection = Connection::open_with_flags(file, flags).map_err(failed)?;
-    set_up(&connection).map_err(failed)?;
+    let mut connection = Connection::open_with_flags(file, flags).map_err(failed)?;
+    set_up(&mut connection).map_err(failed)?;
     Ok(connection)
 }
 
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(PATIENCE)?;
+fn set_up(connection: &mut Connection) -> rusqlite::Result<()> {
+    wait_for_others(connection)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     // A file may come from anywhere: its schema calls no functions, and its pages are checked before use.
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -175,12 +176,23 @@ pub(super) fn without_waiting<T>(
     done
 }
 
-fn be_patient(connection: &Connection) -> rusqlite::Result<()> {
+fn be_patient(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.busy_timeout(PATIENCE)
+    wait_for_others(connection)
 }
 
-fn set_up_writing(connection: &Connection) -> rusqlite::Result<()> {
+/// Lets a connection wait for other programs that hold the file, for [`PATIENCE`].
+pub(super) fn wait_for_others(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(|naps: i32| {
+        let is_patient = NAP.saturating_mul(naps.unsigned_abs()) < PATIENCE;
+        if is_patient {
+            std::thread::sleep(NAP);
+        }
+        is_patient
+    }))
+}
+
+fn set_up_writing(connection: &mut Connection) -> rusqlite::Result<()> {
     use_write_ahead_log(connection)?;
     be_patient(connection)?;
     // On macOS, `fsync` alone leaves the data in the cache of the disk; elsewhere this changes nothing.
@@ -192,7 +204,7 @@ fn set_up_writing(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Switches a new file to a write-ahead log. SQLite does not wait when two processes do so at once; we do.
-fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
+fn use_write_ahead_log(connection: &mut Connection) -> rusqlite::Result<()> {
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     if mode == "wal" {
         return Ok(());
@@ -208,11 +220,11 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
             .and_then(|()| connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())));
         match switched {
             Err(error) if is_busy(&error) && waited < PATIENCE => {
-                std::thread::sleep(PAUSE);
-                waited += PAUSE;
+                std::thread::sleep(NAP);
+                waited += NAP;
             }
             Err(error) => return Err(error),
-            Ok(()) => return connection.busy_timeout(PATIENCE),
+            Ok(()) => return wait_for_others(connection),
         }
     }
 }

@@ -288,12 +288,11 @@ impl Pruner {
     }
 
     /// Copies the log back, so that what was given back shows in the size of the file.
-    fn copy_back(&self) -> rusqlite::Result<()> {
-        let patience: i64 = self.connection.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
+    fn copy_back(&mut self) -> rusqlite::Result<()> {
         self.connection.busy_timeout(Duration::ZERO)?;
         // Whoever writes or reads at this moment keeps some of it; the next time will do.
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        self.connection.busy_timeout(Duration::from_millis(patience.unsigned_abs()))
+        file::wait_for_others(&mut self.connection)
     }
 
     fn count(&self) -> rusqlite::Result<u64> {
