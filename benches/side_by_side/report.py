@@ -220,6 +220,7 @@ def _inspector(figures, table, title):
         middle = {key: statistics.median(one[key] for one in opened) for key in opened[0]}
         yield title("Opening the page")
         yield table(["", "median"], [["first paint", f"{middle['painted_ms']:.0f} ms"],
+                                     ["first paint, browser just started", f"{middle['just_started_ms']:.0f} ms"],
                                      ["rows are there", f"{middle['filled_ms']:.0f} ms"],
                                      ["transferred", f"{middle['transferred'] / 1000:.1f} kB"]])
         held.append(_bar("inspector", "first paint, ms", middle["painted_ms"], "<", 200))

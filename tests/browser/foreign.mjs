@@ -124,7 +124,7 @@ await run(async () => {
 
   // The same tries are good ones where they come from the inspector's own page.
   await own.evaluate(script);
-  const got = await attempt(own, ['fetch of one', 'fetch of its bytes', 'XMLHttpRequest', 'WebSocket', 'style sheet', 'send JSON', 'delete']);
+  const got = await attempt(own, ['fetch of one', 'fetch of its bytes', 'XMLHttpRequest', 'WebSocket', 'module of the page', 'send JSON', 'delete']);
   assert.ok(Object.values(got).every((one) => /^(loaded|answered 200)/.test(one)), JSON.stringify(got));
   assert.ok(got['fetch of one'].includes(CANARY));
   assert.deepEqual(await recorded(), [2], 'one was sent and one is gone');

@@ -21,7 +21,7 @@ mod told;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::response::IntoResponse;
@@ -121,8 +121,7 @@ struct Inner {
 }
 
 /// What every answer says to the browser: show nothing but this, tell nobody.
-const HEADERS: [(HeaderName, &str); 6] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
+const HEADERS: [(HeaderName, &str); 5] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
     (X_FRAME_OPTIONS, "DENY"),
@@ -130,8 +129,15 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+/// Scripts of ours alone, and the one style sheet that stands in the page.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src {}; connect-src 'self'; img-src 'self' data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+        page::style_source(),
+    );
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
 
 impl Inspector {
     /// An inspector that answers on `port` to whoever has `token`.
@@ -184,6 +190,7 @@ impl Inspector {
         for (name, value) in HEADERS {
             parts.headers.insert(name, HeaderValue::from_static(value));
         }
+        parts.headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
         // The files of the page say themselves how long they may be kept.
         parts.headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         http::Response::from_parts(parts, Full::new(bytes).map_err(|never| match never {}).boxed())

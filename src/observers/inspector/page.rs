@@ -1,13 +1,16 @@
 //! The page: its files, and what a browser sees that was not let in.
 //!
-//! Every file below `page/` is served as it is: `index.html` at `/`, all at `/page/…`. A browser may keep them, and asks
-//! each time whether they are still those.
+//! Every file below `page/` is served as it is at `/page/…`, and `index.html` with its style sheet within at `/`. A browser
+//! may keep them, and asks each time whether they are still those.
 
 use std::io::Write;
+use std::sync::LazyLock;
 
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::StatusCode;
@@ -23,11 +26,27 @@ use super::guard::Refusal;
 
 const FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/observers/inspector/page");
 
+/// `index.html` with the style sheet within: a browser paints it without asking for anything else.
+static INDEX: LazyLock<String> = LazyLock::new(|| {
+    text("index.html").replace(STYLE_LINK, &format!("<style>{}</style>", text("style.css")))
+});
+
+const STYLE_LINK: &str = "<link rel=\"stylesheet\" href=\"/page/style.css\">";
+
+/// The style sheet within `/`, as a `Content-Security-Policy` names it.
+pub fn style_source() -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text("style.css"))))
+}
+
+fn text(name: &str) -> &'static str {
+    FILES.get_file(name).and_then(File::contents_utf8).unwrap_or_default()
+}
+
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// `GET /`.
-pub async fn index(headers: HeaderMap) -> Result<Response, Fault> {
-    served("index.html", &headers)
+pub async fn index(headers: HeaderMap) -> Response {
+    answer(INDEX.as_bytes(), "text/html; charset=utf-8", &headers)
 }
 
 /// `GET /page/{file}`: a script, a style sheet, a picture.
@@ -38,11 +57,15 @@ pub async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Respon
 fn served(name: &str, asked: &HeaderMap) -> Result<Response, Fault> {
     let found = FILES.get_file(name).and_then(|file| Some((file, kind(name)?)));
     let (file, kind) = found.ok_or_else(|| Fault::not_found("there is no such file"))?;
-    let packed = if takes_gzip(asked) { gzip(file.contents()) } else { None };
-    let tag = tag(file, packed.is_some());
+    Ok(answer(file.contents(), kind, asked))
+}
+
+fn answer(bytes: &'static [u8], kind: &'static str, asked: &HeaderMap) -> Response {
+    let packed = if takes_gzip(asked) { gzip(bytes) } else { None };
+    let tag = tag(bytes, packed.is_some());
     let is_known = asked.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let is_packed = packed.is_some();
-    let body = packed.map_or_else(|| Body::from(file.contents()), Body::from);
+    let body = packed.map_or_else(|| Body::from(bytes), Body::from);
     let mut response = Response::new(if is_known { Body::empty() } else { body });
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -57,7 +80,7 @@ fn served(name: &str, asked: &HeaderMap) -> Result<Response, Fault> {
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
-    Ok(response)
+    response
 }
 
 /// Whether a browser takes gzip: all of them say so in this way.
@@ -74,9 +97,9 @@ fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The same for the same bytes, whichever program has them.
-fn tag(file: &File<'_>, is_packed: bool) -> String {
+fn tag(bytes: &[u8], is_packed: bool) -> String {
     let packed = if is_packed { "-gzip" } else { "" };
-    format!("\"{}{packed}\"", hex::encode(&Sha256::digest(file.contents())[..12]))
+    format!("\"{}{packed}\"", hex::encode(&Sha256::digest(bytes)[..12]))
 }
 
 fn kind(name: &str) -> Option<&'static str> {
@@ -122,11 +145,37 @@ fn html(text: impl Into<Body>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn names(folder: &Dir<'static>) -> Vec<&'static str> {
         let own = folder.files().filter_map(|file| file.path().to_str());
         own.chain(folder.dirs().flat_map(names)).collect()
+    }
+
+    /// The modules that `name` imports when it is loaded, and those that they import.
+    fn imported(name: &str, all: &mut BTreeSet<String>) {
+        if !all.insert(name.to_owned()) {
+            return;
+        }
+        for line in text(name).lines().filter(|line| line.starts_with("import ")) {
+            imported(line.rsplit_once("\"./").unwrap().1.trim_end_matches("\";"), all);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_at_the_start_is_what_the_list_needs() {
+        let mut all = BTreeSet::new();
+        imported("app.js", &mut all);
+        let needed = text("start.js").split_once("NEEDED = [").unwrap().1.split_once(']').unwrap().0;
+        let named = needed.split('"').skip(1).step_by(2).map(|name| format!("{name}.js"));
+        assert_eq!(named.collect::<BTreeSet<_>>(), all);
+    }
+
+    #[test]
+    fn the_page_has_its_style_sheet_within() {
+        assert!(!INDEX.contains("stylesheet") && INDEX.contains(text("style.css")));
     }
 
     #[test]

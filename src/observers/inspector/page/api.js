@@ -41,6 +41,9 @@ export const get = async (path, parameters) => (await ask("GET", url(path, param
 /** Sends an order; the JSON object that came of it. */
 export const post = async (path, order) => (await ask("POST", path, order)).json();
 
+/** Sends a delivery again; the object of the new one. */
+export const replay = (number, order = {}) => post(`/api/deliveries/${number}/replay`, order);
+
 /** Removes something. */
 export const remove = async (path) => (await ask("DELETE", path)).json();
 

@@ -2,24 +2,25 @@
 
 import { html, render, useCallback, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 import * as address from "./address.js";
-import { get } from "./api.js";
-import { Comparison } from "./comparing.js";
-import { copy } from "./copying.js";
+import { get, replay } from "./api.js";
 import { Failures } from "./failures.js";
 import { Deliveries } from "./deliveries.js";
-import { DeliveryView } from "./delivery.js";
 import { Filters } from "./filters.js";
 import { plain, title } from "./format.js";
-import { Help } from "./help.js";
 import { onKeys } from "./keys.js";
 import { List } from "./list.js";
 import { Live } from "./live.js";
+import { fetchAll, part } from "./part.js";
 import * as pinned from "./pins.js";
-import { EditDialog, replay } from "./replaying.js";
 import { State } from "./state.js";
-import { Timeline } from "./timeline.js";
-import { Traffic } from "./traffic.js";
-import { TriggerDialog } from "./triggering.js";
+
+const Comparison = part("Comparison", () => import("./comparing.js"));
+const DeliveryView = part("DeliveryView", () => import("./delivery.js"));
+const EditDialog = part("EditDialog", () => import("./replaying.js"));
+const Help = part("Help", () => import("./help.js"));
+const Timeline = part("Timeline", () => import("./timeline.js"));
+const Traffic = part("Traffic", () => import("./traffic.js"));
+const TriggerDialog = part("TriggerDialog", () => import("./triggering.js"));
 
 /** How long something is said, in milliseconds. */
 const SAID = 6000;
@@ -69,7 +70,9 @@ function App() {
     const timer = setTimeout(() => setSaid(null), SAID);
     return () => clearTimeout(timer);
   }, [said]);
-  useEffect(() => void deliveries.open(place.filters), [JSON.stringify(place.filters)]);
+  // While it is drawn for the first time, not after: the rows are what is waited for.
+  useMemo(() => void deliveries.open(place.filters), [JSON.stringify(place.filters)]);
+  useEffect(() => void (deliveries.isOpen && fetchAll()), [deliveries.isOpen]);
 
   // What happens.
   useEffect(() => {
@@ -158,7 +161,7 @@ function App() {
       chosen: {
         replay: withChosen(again),
         edit: withChosen(edit),
-        copy: withChosen((shown) => copy("curl", shown, say)),
+        copy: withChosen(async (shown) => (await import("./copying.js")).copy("curl", shown, say)),
         pin: withChosen(pin),
         compare: () => here.current.place.chosen !== null && compare(here.current.place.chosen),
       },

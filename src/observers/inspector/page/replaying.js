@@ -1,14 +1,11 @@
 // Edit and replay: another body, other headers, another target, and a signature that fits.
 
 import { html, useMemo, useState } from "./vendor/preact.js";
-import { post } from "./api.js";
+import { replay } from "./api.js";
 import { Checked } from "./checking.js";
 import { Dialog } from "./dialog.js";
 import { isMade } from "./format.js";
 import { HeadersField, JsonField, SendRow, TargetField, parseHeaders, pretty, wrong } from "./editor.js";
-
-/** Sends a delivery again; the object of the new one. */
-export const replay = (number, order = {}) => post(`/api/deliveries/${number}/replay`, order);
 
 export function EditDialog({ shown, status, close, sent }) {
   const before = useMemo(() => pretty(shown.body ?? ""), [shown]);
