@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use jsonschema::Validator;
-use jsonschema::error::ValidationErrorKind;
-use jsonschema::paths::LocationSegment;
 use serde_json::Value;
 
 use super::Schema;
+use super::check::{Breach, Patterns, breaches};
 use super::field::allows;
 use super::phrase::expectation;
 use crate::model::nearest;
@@ -18,7 +16,7 @@ const MOST: usize = 50;
 /// A schema that bodies can be held against.
 pub struct Rules {
     schema: Schema,
-    validator: Validator,
+    patterns: Patterns,
 }
 
 /// One step from the whole body to a value within it.
@@ -83,9 +81,8 @@ impl fmt::Debug for Rules {
 
 impl Rules {
     pub(super) fn new(schema: Schema) -> Self {
-        let options = jsonschema::options().should_validate_formats(true);
-        let validator = options.build(&schema.root).expect("a test compiles every schema");
-        Self { schema, validator }
+        let patterns = Patterns::of(&schema.root);
+        Self { schema, patterns }
     }
 
     /// The schema.
@@ -97,45 +94,32 @@ impl Rules {
     pub fn departures(&self, body: &Value) -> Vec<Departure> {
         let mut found = Vec::new();
         surplus(&self.schema.root, body, &mut Vec::new(), &mut found);
-        let errors = self.validator.iter_errors(body).take(MOST);
-        found.extend(errors.filter_map(|error| self.departure(&error)));
+        let mut broken = Vec::new();
+        breaches(&self.schema.root, body, &self.patterns, &mut Vec::new(), MOST, &mut broken);
+        found.extend(broken.into_iter().filter_map(departure));
         found.sort();
         // A UUID that is none breaks its format and its pattern.
         found.dedup();
         found.truncate(MOST);
         found
     }
-
-    /// A broken rule of the schema in our words; nothing for keys that are not allowed, which are found elsewhere.
-    fn departure(&self, error: &jsonschema::ValidationError<'_>) -> Option<Departure> {
-        let mut place: Vec<Step> = error.instance_path().segments().map(step).collect();
-        // The last segment is the keyword itself.
-        let keyword = error.schema_path().as_str();
-        let rule = keyword.rsplit_once('/').and_then(|(schema, _)| self.schema.root.pointer(schema));
-        let schema = rule.unwrap_or(&self.schema.root);
-        let rule = match error.kind() {
-            ValidationErrorKind::AdditionalProperties { .. } => return None,
-            ValidationErrorKind::Required { property } => {
-                let key = property.as_str().unwrap_or_default();
-                place.push(Step::Key(key.to_owned()));
-                Rule::Missing { expected: expectation(&schema["properties"][key]) }
-            }
-            _ => {
-                let allowed = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
-                let value = error.instance().as_str();
-                let nearest = value.and_then(|value| nearest(value, allowed)).map(str::to_owned);
-                Rule::Unexpected { expected: expectation(schema), nearest }
-            }
-        };
-        Some(Departure { place, rule })
-    }
 }
 
-fn step(segment: LocationSegment<'_>) -> Step {
-    match segment {
-        LocationSegment::Property(key) => Step::Key(key.to_string()),
-        LocationSegment::Index(index) => Step::Index(index),
+/// A keyword that is broken, in our words; nothing for keys that are not allowed, which are found elsewhere.
+fn departure(breach: Breach<'_>) -> Option<Departure> {
+    let Breach { mut place, value, schema, keyword, missing } = breach;
+    if keyword == "additionalProperties" {
+        return None;
     }
+    let rule = if let Some(key) = missing {
+        place.push(Step::Key(key.to_owned()));
+        Rule::Missing { expected: expectation(&schema["properties"][key]) }
+    } else {
+        let allowed = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let nearest = value.as_str().and_then(|value| nearest(value, allowed)).map(str::to_owned);
+        Rule::Unexpected { expected: expectation(schema), nearest }
+    };
+    Some(Departure { place, rule })
 }
 
 /// What a body has that its schema does not tell of: keys, and texts that are not documented.

@@ -5,6 +5,7 @@
 //! where the schema is from, `x-inferred` that it is reasoned from others, and `x-known` which texts are documented
 //! where the schema allows any, each with its meaning.
 
+mod check;
 mod departure;
 mod field;
 mod phrase;
@@ -76,21 +77,23 @@ impl Schema {
     }
 }
 
+/// Every schema there is.
+#[cfg(test)]
+fn all() -> Vec<Schema> {
+    let files = FILES.dirs().flat_map(Dir::files);
+    let read = files.map(|file| {
+        let contract = file.path().parent().unwrap().to_str().unwrap().parse().unwrap();
+        let name = file.path().file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        Schema::read(contract, name).unwrap()
+    });
+    read.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-
-    fn all() -> Vec<Schema> {
-        let files = FILES.dirs().flat_map(Dir::files);
-        let read = files.map(|file| {
-            let contract = file.path().parent().unwrap().to_str().unwrap().parse().unwrap();
-            let name = file.path().file_stem().unwrap().to_str().unwrap().parse().unwrap();
-            Schema::read(contract, name).unwrap()
-        });
-        read.collect()
-    }
 
     #[test]
     fn every_schema_is_one_and_says_where_it_is_from() {
