@@ -70,7 +70,7 @@ impl Clock {
 
     /// The time zone that times are shown in: the user's, or UTC on a fixed clock.
     pub fn zone(&self) -> TimeZone {
-        if self.fixed.is_some() { TimeZone::UTC } else { TimeZone::system() }
+        if self.fixed.is_some() { TimeZone::UTC } else { local_zone() }
     }
 
     /// Starts a stopwatch.
@@ -106,6 +106,13 @@ impl Clock {
         }
         uuid::Builder::from_unix_timestamp_millis(millis, &self.random_bytes()).into_uuid()
     }
+}
+
+/// The zone of `TZ`, or else of the system. Its file is read as it is: by its name it would be looked for among all zones of
+/// the world, a hundred folders, which a command that ends at once would spend more time on than on its work.
+fn local_zone() -> TimeZone {
+    let file = if std::env::var_os("TZ").is_some() { None } else { std::fs::read("/etc/localtime").ok() };
+    file.and_then(|file| TimeZone::tzif("local", &file).ok()).unwrap_or_else(TimeZone::system)
 }
 
 fn seeded(seed: u64) -> Arc<Mutex<StdRng>> {

@@ -353,6 +353,21 @@ fn a_record_that_is_removed_while_listen_runs_is_made_anew() {
     assert_eq!(recorded_bodies(&database(&world)), [b"kept".to_vec(), b"kept too".to_vec()]);
 }
 
+#[test]
+fn a_command_leaves_a_short_log_for_the_next_and_never_a_long_one() {
+    let (world, handler) = (World::new(), Handler::start());
+    let log = database(&world).with_extension("db-wal");
+    let mut lengths = Vec::new();
+    for _ in 0..40 {
+        assert_eq!(world.run(&["trigger", "meeting.completed", "--to", &handler.target()]).code(), 0);
+        lengths.push(fs::metadata(&log).map_or(0, |log| log.len()));
+    }
+    let copied_back = lengths.iter().filter(|length| **length == 0).count();
+    assert!((1..10).contains(&copied_back), "{lengths:?}");
+    assert!(lengths.iter().all(|length| *length < 1024 * 1024), "{lengths:?}");
+    assert_eq!(recorded_bodies(&database(&world)).len(), 40);
+}
+
 /// Takes away what differs from run to run.
 pub fn plain(world: &World, text: &str) -> String {
     let folder = world.folder().canonicalize().unwrap();
@@ -465,7 +480,10 @@ fn a_read_only_disk_is_told() {
     let world = World::new();
     let Some(disk) = Disk::mount(state(&world), "4m", "a_read_only_disk_is_told") else { return };
     let handler = Handler::start();
-    assert_eq!(world.run(&["trigger", "meeting.completed", "--to", &handler.target()]).code(), 0);
+    assert_eq!(
+        world.run(&["trigger", "meeting.completed", "--count", "40", "--to", &handler.target()]).code(),
+        0
+    );
     disk.make_read_only();
     insta::assert_snapshot!(refusals(&world), @r"
     deliveries, listen, trigger:
