@@ -207,6 +207,9 @@ fn what_was_acknowledged_is_recorded_once_and_in_order_whatever_is_killed_stoppe
             *faults.entry(format!("{fault:?}")).or_insert(0) += 1;
             road.suffer(fault);
         }
+        // A `listen` that is started anew opens its tunnel anyway; this one has to do so by itself.
+        road.suffer(Fault::Cut);
+        ledger.await_more(between);
         ledger.over.store(true, Ordering::Relaxed);
     });
     let told = ledger.told.into_inner().unwrap();
