@@ -1,5 +1,11 @@
 //! What came through a relay: once, in order, and not forgotten when it is pruned.
 
+use rand::RngExt as _;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use tokio::task::JoinSet;
+
 use super::*;
 use crate::model::{ChannelId, Line, Relayed};
 use crate::store::{Limits, Pruner, StoreError};
@@ -52,6 +58,51 @@ async fn those_that_are_recorded_together_keep_the_rule_one_by_one() {
         outcomes.push(job.await.unwrap());
     }
     assert_eq!(outcomes, [true, false, false, true, true, false, true]);
+}
+
+/// A fifth of them never arrive, a fifth of those that do come again, and all come in any order, many at a time.
+#[tokio::test]
+async fn whatever_is_lost_comes_again_or_overtakes_each_is_recorded_once_and_in_order() {
+    const MESSAGES: i64 = 100;
+    let (mut inputs, mut violations) = (0, 0);
+    for seed in 0..5 {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), clock(seed));
+        let store = Store::open(folder.path()).unwrap();
+        let (channel, mut random) = (ChannelId::new(&clock), StdRng::seed_from_u64(seed));
+        let mut left: Vec<i64> = (1..=MESSAGES).collect();
+        while !left.is_empty() {
+            left.shuffle(&mut random);
+            let mut under_way = JoinSet::new();
+            // A relay has no more than so many under way, of which the oldest are among.
+            let oldest = left.iter().min().copied().unwrap_or_default();
+            for seq in left.iter().copied().filter(|seq| *seq < oldest + 32) {
+                if random.random_bool(0.2) {
+                    continue;
+                }
+                inputs += 1;
+                let (store, incoming) = (store.clone(), relayed(&clock, channel, seq, seq - 1));
+                under_way.spawn(async move { store.record(incoming).await.is_ok().then_some(seq) });
+            }
+            while let Some(recorded) = under_way.join_next().await {
+                let Some(seq) = recorded.unwrap() else { continue };
+                if !random.random_bool(0.2) {
+                    left.retain(|one| *one != seq);
+                }
+            }
+            // The relay asks how far the record is when it opens the next tunnel.
+            let reader = Reader::open(folder.path()).unwrap().unwrap();
+            let last = reader.last_relayed(&channel).unwrap();
+            if random.random_bool(0.5) {
+                left.retain(|one| *one > last);
+            }
+        }
+        let recorded = Connection::open(folder.path().join("deliveries.db")).unwrap();
+        let mut rows = recorded.prepare("SELECT seq FROM relayed ORDER BY delivery").unwrap();
+        let rows: Vec<i64> = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        violations += usize::from(rows != (1..=MESSAGES).collect::<Vec<_>>());
+    }
+    println!("inputs={inputs} violations={violations} (D20)");
+    assert_eq!(violations, 0);
 }
 
 #[tokio::test]
