@@ -78,7 +78,7 @@ export function DeliveryView({ number, change, tab, pins, marked, act }) {
       </p>
       <${Refusal} attempt=${last} />
       ${todo && html`<p class="hint"><strong>What to do:</strong> ${prose(todo)}</p>`}
-      ${shown.signature === "invalid" && shown.signature_note && html`<p class="hint"><strong>Why the signature is invalid:</strong> ${prose(shown.signature_note)}</p>`}
+      ${tab !== "signature" && shown.signature === "invalid" && shown.signature_note && html`<p class="hint"><strong>Why the signature is invalid:</strong> ${prose(shown.signature_note)}</p>`}
       <div class="actions" role="toolbar" aria-label="What to do with it">
         <button class="main" onClick=${() => act.replay(shown)}>Replay <kbd>r</kbd></button>
         <button onClick=${() => act.edit(shown)}>Edit and replay <kbd>e</kbd></button>
