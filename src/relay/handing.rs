@@ -70,8 +70,9 @@ enum Pause {
 impl Errand {
     /// Waits until there is something to hand over.
     pub async fn awaits_something(&self) {
-        // An error shows again when it is handed over.
-        drop(self.relay.store.next(self.claim.channel, self.claim.epoch, 0).await);
+        if let Err(error) = self.relay.store.next(self.claim.channel, self.claim.epoch, 0).await {
+            self.relay.tell(News::Trouble(error));
+        }
     }
 
     /// Hands over what waits and what comes, until there was nothing for a while.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::assurance::{Random, report, tier};
-use crate::handler::Handler;
+use crate::handler::{Handler, RawRequest};
 use crate::relaying::{PATIENCE, Relay, TOKEN, Wire, channel, recorded, send, signal};
 use crate::surroundings::with_clock;
 use crate::world::{Listening, World};
@@ -18,6 +18,9 @@ const ANSWER: u16 = 207;
 
 /// How many send at a time.
 const SENDERS: usize = 12;
+
+/// Each one of so many has a large body.
+const LARGE_EVERY: usize = 8;
 
 /// What senders were told, by the path that they sent to.
 #[derive(Default)]
@@ -35,7 +38,7 @@ impl Ledger {
             }
             let path = format!("/{sender}/{number}");
             // Whoever hears nothing knows nothing: it may be there, and need not.
-            let reply = send(relay, "POST", &format!("{channel}{path}"), "", path.as_bytes());
+            let reply = send(relay, "POST", &format!("{channel}{path}"), "", &body(&path, number));
             let status = reply.map_or(0, |reply| reply.status);
             self.told.lock().unwrap().insert(path, status);
             if status != ANSWER {
@@ -54,6 +57,13 @@ impl Ledger {
             false
         }));
     }
+}
+
+/// What is sent to a path: the path itself, and every so often enough spaces behind it to make a large body, which a relay keeps
+/// in a file of its own.
+fn body(path: &str, number: usize) -> Vec<u8> {
+    let length = if number.is_multiple_of(LARGE_EVERY) { 50_000 } else { 0 };
+    format!("{path:length$}").into_bytes()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +185,12 @@ impl Road {
         if rows.len() != once.len() {
             violations.push(format!("{} are recorded twice", rows.len() - once.len()));
         }
-        let changed = requests.iter().filter(|request| !request.line.contains(request.body_text()));
+        let is_as_sent = |request: &&RawRequest| {
+            let path = request.line.split(' ').nth(1).unwrap();
+            let number = path.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap();
+            request.body == body(path, number)
+        };
+        let changed = requests.iter().filter(|request| !is_as_sent(request));
         violations.extend(changed.map(|request| format!("{} came with another body", request.line)));
         let mut last = BTreeMap::new();
         for row in &rows {
@@ -237,7 +252,7 @@ fn a_tunnel_that_fell_silent_is_noticed_by_both_sides_and_nothing_is_lost() {
     });
     let post = |road: &Road, (channel, told): &(String, Mutex<BTreeMap<String, u16>>), number: usize| {
         let path = format!("/{number}/0");
-        let reply = send(&road.relay().address, "POST", &format!("{channel}{path}"), "", path.as_bytes());
+        let reply = send(&road.relay().address, "POST", &format!("{channel}{path}"), "", &body(&path, 0));
         told.lock().unwrap().insert(path, reply.unwrap().status);
     };
     // One loses what carries it, and the other one sleeps.

@@ -80,6 +80,11 @@ impl Folder {
         Self(database.with_file_name("bodies"))
     }
 
+    /// The folder that belongs to the database of a relay, which may stand beside a record.
+    pub(super) fn of_relay(database: &Path) -> Self {
+        Self(database.with_file_name("relay-bodies"))
+    }
+
     /// An error when anything but a folder stands there.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let file = || self.0.clone();

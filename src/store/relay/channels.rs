@@ -239,6 +239,17 @@ impl Channels {
         }
     }
 
+    /// A message that waits cannot be read: nobody gets it, and it stays on disk until it is too old. Whether that is news.
+    pub fn lost(&mut self, id: ChannelId, seq: i64, bytes: u64) -> bool {
+        let Some(channel) = self.by_id.get_mut(&id) else { return false };
+        let is_news = channel.done.insert(seq);
+        if is_news {
+            subtract(&mut channel.waiting, bytes);
+            subtract(&mut self.waiting, bytes);
+        }
+        is_news
+    }
+
     /// A message is delivered; `false` when whoever says so does not own the channel.
     pub fn acked(&mut self, id: ChannelId, epoch: i64, stored: &Stored) -> bool {
         let Some(channel) = self.by_id.get_mut(&id) else { return false };

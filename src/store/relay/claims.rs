@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::channels::{Channel, Channels};
-use super::{Claim, Claimant, NAMELESS, NoClaim, NotGivenUp, TokenHash};
+use super::{Claim, Claimant, NAMELESS, NoClaim, NotGivenUp, TokenHash, messages};
 use crate::model::{ChannelId, Clock};
+use crate::store::bodies::Place;
 
 /// How far numbers leap ahead for one claimant at the most: nobody brings them to their end.
 const LARGEST_LEAP: i64 = 1_000_000_000;
@@ -21,6 +22,17 @@ pub(super) struct Grant {
     number: i64,
     epoch: i64,
     is_new: bool,
+}
+
+/// A channel that is given up, once that is on disk.
+pub(super) struct Given {
+    pub id: ChannelId,
+    /// What holds from now on.
+    pub epoch: i64,
+    /// How many messages are thrown away.
+    pub discarded: u64,
+    /// Where large ones of them stood.
+    pub freed: Vec<Place>,
 }
 
 /// What was granted within the transaction, and is not yet known to the channels.
@@ -91,14 +103,14 @@ impl Grant {
     }
 }
 
-/// Gives a channel up within a transaction of its own; how many messages are thrown away, and what holds from now on.
+/// Gives a channel up within a transaction of its own.
 pub(super) fn give_up(
     connection: &Connection,
     channels: &Channels,
     claimant: &Claimant,
     discard: bool,
     clock: &Clock,
-) -> rusqlite::Result<Result<(ChannelId, i64, u64), NotGivenUp>> {
+) -> rusqlite::Result<Result<Given, NotGivenUp>> {
     let (id, channel) = match channels.of_token(claimant.token) {
         None => return Ok(Err(NotGivenUp::Nothing)),
         Some((_, channel)) if channel.tenant != claimant.tenant && &*channel.tenant != NAMELESS => {
@@ -113,8 +125,8 @@ pub(super) fn give_up(
     }
     let text = "UPDATE channels SET epoch = ?2, given_up_at = ?3 WHERE number = ?1";
     connection.execute(text, params![channel.number, epoch, clock.now().as_microsecond()])?;
-    connection.execute("DELETE FROM messages WHERE channel = ?1", [channel.number])?;
-    Ok(Ok((id, epoch, waiting)))
+    let freed = messages::delete_all(connection, channel.number)?;
+    Ok(Ok(Given { id, epoch, discarded: waiting, freed }))
 }
 
 /// Forgets within a transaction which channels were given up before then; which these were.

@@ -22,13 +22,15 @@ struct Bench {
     store: Arc<dyn RelayStore>,
     clock: Clock,
     open: fn(&TempDir, &Clock) -> Arc<dyn RelayStore>,
+    /// What every body is filled up to with spaces, in bytes.
+    least: usize,
 }
 
 impl Bench {
-    fn new(open: fn(&TempDir, &Clock) -> Arc<dyn RelayStore>) -> Self {
+    fn new(open: fn(&TempDir, &Clock) -> Arc<dyn RelayStore>, least: usize) -> Self {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::real());
         let store = open(&folder, &clock);
-        Self { folder, store, clock, open }
+        Self { folder, store, clock, open, least }
     }
 
     async fn reopen(&mut self) {
@@ -46,7 +48,7 @@ impl Bench {
 
     fn message(&self, body: &str) -> Arc<Message> {
         let headers = Headers::from_iter([("X-B", "1"), ("x-b", "2")]);
-        let body = Bytes::copy_from_slice(body.as_bytes());
+        let body = Bytes::from(format!("{body:0$}", self.least));
         let (method, path) = ("POST".to_owned(), "/a?b=1".to_owned());
         let trailers = Headers::from_iter([("X-T", "3")]);
         let request = Request { method, path, headers, body, trailers };
@@ -62,7 +64,8 @@ impl Bench {
         for _ in 0..count {
             let stored = self.next(claim, after).await.expect("a message waits");
             after = stored.seq;
-            bodies.push(String::from_utf8(stored.message.request.body.to_vec()).unwrap());
+            let body = stored.message.request.body.to_vec();
+            bodies.push(String::from_utf8(body).unwrap().trim_end().to_owned());
         }
         bodies
     }
@@ -77,6 +80,11 @@ impl Bench {
         if let Ok(came) = timeout(MOMENT, next).await {
             panic!("{came:?} came");
         }
+    }
+
+    /// How many bytes these bodies have.
+    fn bytes(&self, bodies: &[&str]) -> u64 {
+        bodies.iter().map(|body| body.len().max(self.least) as u64).sum()
     }
 
     fn waiting(&self) -> (u64, u64) {
@@ -191,7 +199,7 @@ async fn what_is_given_up_is_nobody_s_any_more(mut bench: Bench) {
         assert!(matches!(bench.store.claim(claimant(1)).await, Err(NoClaim::GivenUp)));
         assert!(bench.store.put(claim.channel, bench.message("x")).await.is_err());
         let health = bench.store.health();
-        assert_eq!((bench.waiting(), health.channels), ((1, 5), 1));
+        assert_eq!((bench.waiting(), health.channels), ((1, bench.bytes(&["stays"])), 1));
         bench.nothing_comes(&claim, 0).await;
         bench.reopen().await;
     }
@@ -380,10 +388,10 @@ async fn what_is_too_old_goes_and_nothing_else(bench: Bench) {
     tokio::time::sleep(Duration::from_millis(2)).await;
     let young = bench.put(claim.channel, "young").await;
     assert_eq!(bench.store.expire(now).await.unwrap(), 700);
-    assert_eq!(bench.waiting(), (1, 5));
+    assert_eq!(bench.waiting(), (1, bench.bytes(&["young"])));
     assert_eq!(bench.next(&claim, 0).await.unwrap().seq, young);
     assert!(bench.store.ack(claim.channel, claim.epoch, &in_flight), "it was on its way");
-    assert_eq!(bench.waiting(), (1, 5));
+    assert_eq!(bench.waiting(), (1, bench.bytes(&["young"])));
     assert_eq!(bench.store.expire(now).await.unwrap(), 0);
 }
 
@@ -397,10 +405,11 @@ async fn what_waits_is_counted(mut bench: Bench) {
             Found::Open { waiting, .. } => (waiting.messages, waiting.bytes),
             Found::Nothing | Found::GivenUp => panic!("it is gone"),
         };
-        assert_eq!(waiting(bench.store.find(one.channel).await), (2, 11));
-        assert_eq!(waiting(bench.store.find(other.channel).await), (1, 1));
+        let [of_one, of_other] = [bench.bytes(&["four", "seven.."]), bench.bytes(&["x"])];
+        assert_eq!(waiting(bench.store.find(one.channel).await), (2, of_one));
+        assert_eq!(waiting(bench.store.find(other.channel).await), (1, of_other));
         let health = bench.store.health();
-        assert_eq!((bench.waiting(), health.channels, health.writes), ((3, 12), 2, true));
+        assert_eq!((bench.waiting(), health.channels, health.writes), ((3, of_one + of_other), 2, true));
         assert!(health.bytes_on_disk > 0);
         bench.reopen().await;
     }
@@ -427,21 +436,27 @@ async fn nothing_works_after_the_end(bench: Bench) {
     assert!(bench.store.claim(claimant(2)).await.is_err());
 }
 
-/// Makes a test of each function, with a store that `$open` opens.
+/// Makes tests of each function, with stores that `$open` opens: one with bodies as small as can be, one with large ones.
 macro_rules! suite {
     ($open:expr => $($test:ident)+) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test(super::Bench::new($open)).await;
-            }
-        )+
+        suite!(small 0, $open => $($test)+);
+        suite!(large 40_000, $open => $($test)+);
+    };
+    ($size:ident $least:literal, $open:expr => $($test:ident)+) => {
+        mod $size {
+            use super::super::*;
+
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::super::$test(super::super::Bench::new($open, $least)).await;
+                }
+            )+
+        }
     };
 }
 
 mod sqlite {
-    use super::*;
-
     suite! {
         |folder, clock| {
             let key = Key::new(&[3; 32], clock.clone());

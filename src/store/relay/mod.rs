@@ -7,6 +7,9 @@ mod channels;
 mod claims;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod large;
+mod messages;
 mod schema;
 mod seal;
 mod sqlite;

@@ -8,7 +8,7 @@ use super::StoreError;
 use crate::store::{file, schema};
 
 /// The steps, oldest first; only ever add to the end.
-const MIGRATIONS: &[&str] = &[FIRST, GIVEN_UP];
+const MIGRATIONS: &[&str] = &[FIRST, GIVEN_UP, LARGE];
 
 /// Times are microseconds since 1970; `token` is the SHA-256 of a listen token; `sealed` is an encrypted request.
 ///
@@ -37,6 +37,10 @@ const FIRST: &str = "
 
 /// When a channel was given up.
 const GIVEN_UP: &str = "ALTER TABLE channels ADD COLUMN given_up_at INTEGER;";
+
+/// Large messages stand in segments beside the tables: in their place, `sealed` is a text that says where. Those that were there
+/// before stay in the tables.
+const LARGE: &str = "CREATE INDEX messages_large ON messages (sealed) WHERE typeof(sealed) = 'text';";
 
 /// Opens a relay's file for writing, making it when there is none, with its tables up to date.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {

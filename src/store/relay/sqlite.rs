@@ -10,12 +10,14 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::channels::{Channel, Channels, Next};
+use super::messages::{self, Found as Read, Stretch};
 use super::writer::{Command, Put, Writer};
 use super::{
     Answer, Call, Claim, Claimant, Found, Health, Key, Message, MessageId, NoClaim, NotGivenUp, Pending,
     RelayStore, Stored, TokenHash, Waiting, schema,
 };
 use crate::model::{ChannelId, Clock};
+use crate::store::bodies::{Appender, Folder};
 use crate::store::{StoreError, file};
 
 /// The name of the file within its folder.
@@ -24,12 +26,10 @@ const NAME: &str = "relay.db";
 /// How many commands may wait for the thread; whoever brings one more waits for room.
 const QUEUE: usize = 1024;
 
-/// How many messages are read at a time, and how many bytes of them, not counting the last.
-const READ_AT_ONCE: (usize, u64) = (64, 256 * 1024);
-
 /// A relay's store; the thread that writes ends when it is closed or dropped.
 pub struct SqliteRelay {
     file: PathBuf,
+    folder: Folder,
     key: Arc<Key>,
     queue: mpsc::Sender<Command>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
@@ -45,6 +45,8 @@ impl SqliteRelay {
     /// Opens the store in `folder`, which exists, making it when there is none. Blocks.
     pub fn open(folder: &Path, key: Key, clock: Clock) -> Result<Self, StoreError> {
         let file = file::locate(folder, NAME)?;
+        let folder = Folder::of_relay(&file);
+        folder.check()?;
         let connection = schema::open_for_writing(&file)?;
         let channels = load(&connection).map_err(|error| StoreError::from_sqlite(&file, &error))?;
         let channels = Arc::new(Mutex::new(channels));
@@ -53,6 +55,8 @@ impl SqliteRelay {
         let writer = Writer {
             file: file.clone(),
             connection: Some(connection),
+            bodies: Appender::new(folder.clone()),
+            folder: folder.clone(),
             queue: waiting,
             channels: Arc::clone(&channels),
             clock,
@@ -70,6 +74,7 @@ impl SqliteRelay {
             .map_err(|error| StoreError::Other { file: file.clone(), detail: error.to_string() })?;
         Ok(Self {
             file,
+            folder,
             key: Arc::new(key),
             queue,
             ended: Mutex::new(Some(ended)),
@@ -97,24 +102,27 @@ impl SqliteRelay {
         answer.await.map_err(|_dropped| self.closed())?
     }
 
-    /// Reads messages that wait, and how far that was.
-    async fn read(&self, id: ChannelId, number: i64, after: i64, up_to: i64) -> Result<(), StoreError> {
+    /// Reads messages that wait, and how far that was. One that cannot be read is an error once, and then passed over.
+    async fn read(&self, stretch: Stretch) -> Result<(), StoreError> {
         let (file, key, readers) = (self.file.clone(), Arc::clone(&self.key), Arc::clone(&self.readers));
+        let folder = self.folder.clone();
         let read = move || {
             let pooled = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match pooled {
                 Some(connection) => connection,
                 None => file::open_for_reading(&file)?,
             };
-            let found = read(&connection, &key, id, number, after, up_to)
-                .map_err(|error| StoreError::from_sqlite(&file, &error))?;
+            let found = messages::read(&connection, &file, &folder, &key, stretch)?;
             readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             Ok::<_, StoreError>(found)
         };
         let read = tokio::task::spawn_blocking(read).await;
-        let (found, to) = read.map_err(|_ended| self.closed())??;
-        self.channels().was_read(id, after, to, found);
-        Ok(())
+        let Read { messages, to, lost } = read.map_err(|_ended| self.closed())??;
+        let (mut channels, id) = (self.channels(), stretch.channel);
+        channels.was_read(id, stretch.after, to, messages);
+        let is_news = |(seq, bytes, _): &(i64, u64, _)| channels.lost(id, *seq, *bytes);
+        let news: Vec<_> = lost.into_iter().filter(is_news).collect();
+        news.into_iter().next().map_or(Ok(()), |(_, _, error)| Err(error))
     }
 }
 
@@ -165,7 +173,9 @@ impl RelayStore for SqliteRelay {
                 let next = self.channels().next(channel, epoch, after);
                 match next {
                     Next::Here(stored) => return Ok(stored),
-                    Next::OnDisk { number, after, up_to } => self.read(channel, number, after, up_to).await?,
+                    Next::OnDisk { number, after, up_to } => {
+                        self.read(Stretch { channel, number, after, up_to }).await?;
+                    }
                     Next::ToCome(news) => news.notified().await,
                     Next::Nowhere => std::future::pending().await,
                 }
@@ -207,7 +217,7 @@ impl RelayStore for SqliteRelay {
         let mut log = self.file.clone().into_os_string();
         log.push("-wal");
         let length = |path: &Path| std::fs::metadata(path).map(|found| found.len()).unwrap_or_default();
-        let bytes_on_disk = length(&self.file) + length(Path::new(&log));
+        let bytes_on_disk = length(&self.file) + length(Path::new(&log)) + self.folder.space_on_disk();
         Health { writes: self.writes.load(Ordering::Relaxed), waiting, channels, owned, bytes_on_disk }
     }
 
@@ -258,42 +268,4 @@ fn load(connection: &Connection) -> rusqlite::Result<Channels> {
         channels.insert(ChannelId::from_bytes(row.get(1)?), channel);
     }
     Ok(channels)
-}
-
-/// Messages of a channel, and up to which number these are all.
-fn read(
-    connection: &Connection,
-    key: &Key,
-    channel: ChannelId,
-    number: i64,
-    after: i64,
-    up_to: i64,
-) -> rusqlite::Result<(Vec<Stored>, i64)> {
-    let (most, most_bytes) = READ_AT_ONCE;
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, id, arrived_at, sealed FROM messages
-         WHERE channel = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
-    )?;
-    let mut rows = statement.query([number, after, up_to])?;
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        let (seq, id) = (row.get(0)?, MessageId::from_bytes(row.get(1)?));
-        let request = key.open(&channel, &id, row.get(3)?);
-        let arrived_at = Timestamp::from_microsecond(row.get(2)?);
-        let (Some(request), Ok(arrived_at)) = (request, arrived_at) else {
-            let detail = "a message was written with another key, or is damaged";
-            return Err(rusqlite::Error::FromSqlConversionFailure(
-                3,
-                rusqlite::types::Type::Blob,
-                detail.into(),
-            ));
-        };
-        let message = Message { id, arrived_at, request };
-        bytes += message.bytes();
-        found.push(Stored { seq, message: Arc::new(message) });
-        if found.len() >= most || bytes >= most_bytes {
-            return Ok((found, seq));
-        }
-    }
-    Ok((found, up_to))
 }

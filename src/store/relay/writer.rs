@@ -3,19 +3,21 @@
 //! What was delivered is deleted along with what comes next, or a moment later: nobody waits for that.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::channels::Channels;
 use super::claims::{self, Granted};
-use super::{Claim, Claimant, Message, NoClaim, NotGivenUp, StoreError, Stored, schema};
+use super::{Claim, Claimant, Message, NoClaim, NotGivenUp, StoreError, Stored, messages, schema};
 use crate::model::{ChannelId, Clock};
+use crate::store::bodies::{Appender, Folder, Place};
 
 /// How many commands go into one transaction at most.
 const BATCH: usize = 256;
@@ -25,9 +27,6 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long delivered messages may stay on disk when nothing else is written.
 const LINGER: Duration = Duration::from_millis(50);
-
-/// How many messages are expired at a time.
-const EXPIRED_AT_ONCE: i64 = 512;
 
 /// From how many pages of log on it is copied back.
 const LONG_LOG_PAGES: i64 = 2048;
@@ -68,11 +67,14 @@ struct Batch {
 pub(super) struct Writer {
     pub file: PathBuf,
     pub connection: Option<Connection>,
+    /// Where large messages go, and what goes there.
+    pub folder: Folder,
+    pub bodies: Appender,
     pub queue: mpsc::Receiver<Command>,
     pub channels: Arc<Mutex<Channels>>,
     pub clock: Clock,
     /// Whether the last transaction succeeded.
-    pub writes: Arc<std::sync::atomic::AtomicBool>,
+    pub writes: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -136,28 +138,32 @@ impl Writer {
             return;
         }
         let (channels, clock) = (Arc::clone(&self.channels), self.clock.clone());
-        let done = {
-            let mut channels = self.channels();
+        {
+            let channels = self.channels();
             // One may have been given up since they were asked for; whoever sent them asks again and hears of it.
             puts.retain(|put| channels.get(put.channel).is_some_and(|channel| !channel.is_given_up));
-            channels.take_done()
-        };
+        }
+        let (puts, are_placed) = self.place(puts);
+        let done = self.channels().take_done();
         let outcome = self.transact(|connection| {
-            let seqs = insert(connection, &puts)?;
-            delete(connection, &done)?;
+            let seqs = messages::insert(connection, &puts)?;
+            let freed = messages::delete(connection, done.iter().map(|(_, seq)| *seq))?;
             let mut granted = Granted::default();
             let channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
             let decide =
                 |(claimant, _): &(Claimant, _)| granted.decide(connection, &channels, claimant, &clock);
             let grants: Vec<_> = claims.iter().map(decide).collect::<rusqlite::Result<_>>()?;
-            Ok((seqs, grants))
+            Ok((seqs, freed, grants))
         });
+        if !are_placed {
+            self.writes.store(false, Ordering::Relaxed);
+        }
         let mut channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody may be waiting any more, which is all the same here.
         match outcome {
-            Ok((seqs, grants)) => {
+            Ok((seqs, mut freed, grants)) => {
                 channels.deleted(&done);
-                for (Put { channel, message, reply, .. }, seq) in puts.into_iter().zip(seqs) {
+                for ((Put { channel, message, reply, .. }, _), seq) in puts.into_iter().zip(seqs) {
                     channels.kept(channel, Stored { seq, message });
                     reply.send(Ok(seq)).ok();
                 }
@@ -165,10 +171,18 @@ impl Writer {
                     let claim = grant.map(|grant| grant.take_effect(&mut channels, &claimant));
                     drop(reply.send(claim));
                 }
+                drop(channels);
+                // Only now: a crash must not leave rows without bodies.
+                self.folder.give_back(&mut freed);
             }
             Err(error) => {
                 channels.put_back(done);
-                for put in puts {
+                drop(channels);
+                if self.connection.is_some() {
+                    // Surely nothing of it was written.
+                    self.bodies.take_back();
+                }
+                for (put, _) in puts {
                     put.reply.send(Err(error.clone())).ok();
                 }
                 for (_, reply) in claims {
@@ -178,13 +192,30 @@ impl Writer {
         }
     }
 
+    /// Puts large messages where they stay, and tells those for which that failed; whether there were none.
+    fn place(&mut self, puts: Vec<Put>) -> (Vec<(Put, Option<Place>)>, bool) {
+        let places = self.bodies.place(puts.iter().map(|put| &put.sealed[..]));
+        let (mut placed, all) = (Vec::with_capacity(puts.len()), puts.len());
+        for (put, place) in puts.into_iter().zip(places) {
+            match place {
+                Ok(place) => placed.push((put, place)),
+                Err(error) => drop(put.reply.send(Err(error))),
+            }
+        }
+        let are_all = placed.len() == all;
+        (placed, are_all)
+    }
+
     fn delete_done(&mut self) {
         let done = self.channels().take_done();
         if done.is_empty() {
             return;
         }
-        match self.transact(|connection| delete(connection, &done)) {
-            Ok(()) => self.channels().deleted(&done),
+        match self.transact(|connection| messages::delete(connection, done.iter().map(|(_, seq)| *seq))) {
+            Ok(mut freed) => {
+                self.channels().deleted(&done);
+                self.folder.give_back(&mut freed);
+            }
             // The next time will do: until then they are known as delivered.
             Err(_) => self.channels().put_back(done),
         }
@@ -192,12 +223,13 @@ impl Writer {
 
     fn give_up(&mut self, claimant: &Claimant, discard: bool) -> Result<u64, NotGivenUp> {
         let (channels, clock) = (Arc::clone(&self.channels), self.clock.clone());
-        let (id, epoch, gone) = self.transact(|connection| {
+        let claims::Given { id, epoch, discarded, mut freed } = self.transact(|connection| {
             let channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
             claims::give_up(connection, &channels, claimant, discard, &clock)
         })??;
         self.channels().given_up(id, epoch);
-        Ok(gone)
+        self.folder.give_back(&mut freed);
+        Ok(discarded)
     }
 
     fn forget_given_up(&mut self, before: Timestamp) -> Result<u64, StoreError> {
@@ -210,28 +242,17 @@ impl Writer {
     }
 
     fn expire(&mut self, before: Timestamp) -> Result<u64, StoreError> {
-        let before = before.as_microsecond();
-        let gone: Vec<(ChannelId, i64, u64)> = self.transact(|connection| {
-            let mut oldest = connection.prepare_cached(
-                "SELECT m.seq, c.id, m.bytes, m.arrived_at FROM messages AS m
-                 JOIN channels AS c ON c.number = m.channel ORDER BY m.seq LIMIT ?1",
-            )?;
-            let mut rows = oldest.query([EXPIRED_AT_ONCE])?;
-            let mut gone = Vec::new();
-            while let Some(row) = rows.next()? {
-                if row.get::<_, i64>(3)? >= before {
-                    break;
-                }
-                gone.push((ChannelId::from_bytes(row.get(1)?), row.get(0)?, unsigned(row.get(2)?)));
+        let (gone, mut freed) = self.transact(|connection| messages::expire(connection, before))?;
+        {
+            let mut channels = self.channels();
+            for (id, seq, bytes) in &gone {
+                channels.expired(*id, *seq, *bytes);
             }
-            drop(rows);
-            let mut delete = connection.prepare_cached("DELETE FROM messages WHERE seq = ?1")?;
-            gone.iter().try_for_each(|(_, seq, _)| delete.execute([seq]).map(drop))?;
-            Ok(gone)
-        })?;
-        let mut channels = self.channels();
-        for (id, seq, bytes) in &gone {
-            channels.expired(*id, *seq, *bytes);
+        }
+        self.folder.give_back(&mut freed);
+        if let (true, Some(connection)) = (gone.is_empty(), &self.connection) {
+            // What cannot be tidied up now can be later.
+            self.folder.sweep(|segment| messages::places_in(connection, segment)).ok();
         }
         Ok(gone.len() as u64)
     }
@@ -248,7 +269,7 @@ impl Writer {
         let outcome = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .and_then(|transaction| work(&transaction).and_then(|done| transaction.commit().map(|()| done)));
-        self.writes.store(outcome.is_ok(), std::sync::atomic::Ordering::Relaxed);
+        self.writes.store(outcome.is_ok(), Ordering::Relaxed);
         match outcome {
             Ok(done) => {
                 self.connection = Some(connection);
@@ -279,30 +300,4 @@ impl Writer {
     fn channels(&self) -> MutexGuard<'_, Channels> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn insert(connection: &Connection, puts: &[Put]) -> rusqlite::Result<Vec<i64>> {
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO messages (channel, id, arrived_at, bytes, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    let mut seqs = Vec::with_capacity(puts.len());
-    for Put { number, message, sealed, .. } in puts {
-        let (bytes, arrived_at) = (signed(message.bytes()), message.arrived_at.as_microsecond());
-        insert.execute(params![number, message.id.bytes(), arrived_at, bytes, sealed])?;
-        seqs.push(connection.last_insert_rowid());
-    }
-    Ok(seqs)
-}
-
-fn delete(connection: &Connection, done: &[(ChannelId, i64)]) -> rusqlite::Result<()> {
-    let mut delete = connection.prepare_cached("DELETE FROM messages WHERE seq = ?1")?;
-    done.iter().try_for_each(|(_, seq)| delete.execute([seq]).map(drop))
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }
