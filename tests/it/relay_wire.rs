@@ -179,8 +179,8 @@ fn what_breaks_the_rules_of_a_websocket_ends_that_tunnel_and_nothing_else() {
     let (mut violations, frames) = (Vec::new(), frames());
     for (number, (name, bytes)) in frames.iter().enumerate() {
         let mut stream = TcpStream::connect(&road.relay.address).unwrap();
-        // Whoever says nothing that counts is let go after 25 s: it must not come to that.
-        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        // Whoever says nothing that counts is asked for a sign of life after 10 s, and let go after 25: it must not come to that.
+        stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let head = format!("{TUNNEL}mbaas-dev-listen-token: {number:064x}\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
