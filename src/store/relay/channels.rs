@@ -39,6 +39,10 @@ pub(super) struct Channel {
     pub is_given_up: bool,
     /// What was delivered and still is on disk.
     done: HashSet<i64>,
+    /// How many are reading its messages from disk,
+    reading: usize,
+    /// and what of `done` was deleted meanwhile: they may have read it before.
+    deleted: Vec<i64>,
     /// What was deleted while its owner may have been at it.
     expired: HashSet<i64>,
     owner: Option<Owner>,
@@ -78,6 +82,8 @@ impl Channel {
             waiting: Waiting::default(),
             is_given_up: false,
             done: HashSet::new(),
+            reading: 0,
+            deleted: Vec::new(),
             expired: HashSet::new(),
             owner: None,
         }
@@ -229,6 +235,24 @@ impl Channels {
         Next::OnDisk { number: channel.number, after, up_to }
     }
 
+    /// Somebody reads messages of a channel from disk.
+    pub fn begins_to_read(&mut self, id: ChannelId) {
+        if let Some(channel) = self.by_id.get_mut(&id) {
+            channel.reading += 1;
+        }
+    }
+
+    /// Somebody reads them no more.
+    pub fn ends_reading(&mut self, id: ChannelId) {
+        let Some(channel) = self.by_id.get_mut(&id) else { return };
+        channel.reading = channel.reading.saturating_sub(1);
+        if channel.reading == 0 {
+            for seq in std::mem::take(&mut channel.deleted) {
+                channel.done.remove(&seq);
+            }
+        }
+    }
+
     /// Takes note of what was read from disk: everything behind `from` up to `to`.
     pub fn was_read(&mut self, id: ChannelId, from: i64, to: i64, found: Vec<Stored>) {
         let Some(channel) = self.by_id.get_mut(&id) else { return };
@@ -286,8 +310,10 @@ impl Channels {
     /// It was deleted.
     pub fn deleted(&mut self, done: &[(ChannelId, i64)]) {
         for (id, seq) in done {
-            if let Some(channel) = self.by_id.get_mut(id) {
-                channel.done.remove(seq);
+            match self.by_id.get_mut(id) {
+                Some(channel) if channel.reading > 0 => channel.deleted.push(*seq),
+                Some(channel) => drop(channel.done.remove(seq)),
+                None => {}
             }
         }
     }

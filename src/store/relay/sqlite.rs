@@ -104,6 +104,7 @@ impl SqliteRelay {
 
     /// Reads messages that wait, and how far that was. One that cannot be read is an error once, and then passed over.
     async fn read(&self, stretch: Stretch) -> Result<(), StoreError> {
+        let _reading = Reading::begin(&self.channels, stretch.channel);
         let (file, key, readers) = (self.file.clone(), Arc::clone(&self.key), Arc::clone(&self.readers));
         let folder = self.folder.clone();
         let read = move || {
@@ -122,6 +123,7 @@ impl SqliteRelay {
         channels.was_read(id, stretch.after, to, messages);
         let is_news = |(seq, bytes, _): &(i64, u64, _)| channels.lost(id, *seq, *bytes);
         let news: Vec<_> = lost.into_iter().filter(is_news).collect();
+        drop(channels);
         news.into_iter().next().map_or(Ok(()), |(_, _, error)| Err(error))
     }
 }
@@ -231,6 +233,26 @@ impl RelayStore for SqliteRelay {
                 drop(ended.await);
             }
         })
+    }
+}
+
+/// Whoever reads messages of a channel from disk, until it is dropped: what is delivered and deleted meanwhile is not taken for
+/// something that waits.
+struct Reading<'a> {
+    channels: &'a Mutex<Channels>,
+    channel: ChannelId,
+}
+
+impl<'a> Reading<'a> {
+    fn begin(channels: &'a Mutex<Channels>, channel: ChannelId) -> Self {
+        channels.lock().unwrap_or_else(PoisonError::into_inner).begins_to_read(channel);
+        Self { channels, channel }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).ends_reading(self.channel);
     }
 }
 

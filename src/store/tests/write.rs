@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::super::StoreError;
 use super::*;
 use crate::model::Contract;
+use crate::store::Room;
 
 fn whole_incoming(clock: &Clock) -> Incoming {
     let mut headers = Headers::new();
@@ -152,9 +153,9 @@ async fn what_cannot_be_written_fails_alone() {
 #[tokio::test]
 async fn closing_writes_what_waits_and_leaves_one_file() {
     let folder = tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    let other = store.clone();
     let clock = clock(1);
+    let store = Store::open_to_stay(folder.path(), Room::ALL, &clock).unwrap().0;
+    let other = store.clone();
     let mut crowd = JoinSet::new();
     for _ in 0..100 {
         let (store, incoming) = (store.clone(), incoming(&clock));
