@@ -1,4 +1,4 @@
-//! The messages in the tables. Large ones stand in segments beside them, as the bodies of a record do ([`bodies`](super::bodies)):
+//! The messages in the tables. Large ones stand in segments beside them, as the bodies of a record do ([`bodies`](crate::store::bodies)):
 //! their rows have a text that says where.
 
 use std::collections::HashSet;
