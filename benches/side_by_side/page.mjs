@@ -2,18 +2,16 @@
 // the newest row was that of this delivery, and how the page moved since it was opened.
 
 import { createInterface } from 'node:readline';
-import { browser, open } from '../../tests/browser/browser.mjs';
+import { browser, open, transfers } from '../../tests/browser/browser.mjs';
 
 const say = (object) => console.log(JSON.stringify(object));
 
 /** A page that nothing is known of yet, and how soon it was seen. */
 async function opened() {
-  let transferred = 0;
+  let transferred;
   const page = await open({
     prepare: async (page) => {
-      const session = await page.context().newCDPSession(page);
-      session.on('Network.loadingFinished', ({ encodedDataLength }) => (transferred += encodedDataLength));
-      await session.send('Network.enable');
+      transferred = await transfers(page);
       await page.addInitScript(() => {
         globalThis.frames_ = { count: 0, longest: 0, before: performance.now() };
         const frame = (now) => {
@@ -32,7 +30,7 @@ async function opened() {
   await page.waitForLoadState('networkidle');
   const painted = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime);
   const filled = await page.evaluate(() => globalThis.frames_.filled);
-  return [page, { painted_ms: painted, filled_ms: filled, transferred }];
+  return [page, { painted_ms: painted, filled_ms: filled, transferred: transferred.bytes }];
 }
 
 // What a browser does when it has just been started is no matter of the page.

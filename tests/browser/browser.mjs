@@ -50,6 +50,15 @@ export async function open({ path = '/', width = 1440, height = 900, scheme = 'l
   return page;
 }
 
+/** Counts what is transferred to a page from now on, in bytes. */
+export async function transfers(page) {
+  const counted = { bytes: 0 };
+  const session = await page.context().newCDPSession(page);
+  session.on('Network.loadingFinished', ({ encodedDataLength }) => (counted.bytes += encodedDataLength));
+  await session.send('Network.enable');
+  return counted;
+}
+
 /** Asks the REST interface, as a script does. */
 export async function api(method, path, order) {
   const response = await fetch(inspector + path, {
