@@ -98,11 +98,7 @@ impl Ingress {
         if timeout(TURN, line.wait_for(after)).await.is_err() {
             return try_again("turn", "what comes before it is not recorded");
         }
-        let response = self.0.hand_on(incoming, false).await;
-        if !response.headers().contains_key(DELIVERY) {
-            line.fall_back(after);
-        }
-        response
+        self.0.hand_on(incoming, false).await
     }
 
     /// Hands on a request that a relay passes on again, since an earlier run of ours recorded it and then ended.

@@ -68,6 +68,8 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
+        // First: who is still thought to be waiting may be the one who is woken for all.
+        self.outcome.close();
         self.outbox.hand_out();
     }
 }
@@ -101,6 +103,26 @@ mod tests {
             let expected: Vec<i64> =
                 (0..3).filter(|bit| given_up & (1 << bit) == 0).map(|bit| bit + 1).collect();
             assert_eq!(heard, expected);
+        }
+    }
+
+    #[test]
+    fn whoever_gives_up_at_that_very_moment_leaves_nobody_waiting() {
+        for _ in 0..20_000 {
+            let outbox = Outbox::default();
+            let (replies, mut waits): (Vec<_>, Vec<_>) = (0..2).map(|_| outbox.wait()).unzip();
+            let (stays, leaves) = (waits.pop().unwrap(), waits.pop().unwrap());
+            let together = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    together.wait();
+                    drop(leaves);
+                });
+                together.wait();
+                outbox.send(replies.into_iter().zip((1..).map(Ok)));
+            });
+            let mut stays = stays;
+            assert_eq!(stays.outcome.try_recv().unwrap().unwrap(), 2);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -13,7 +13,7 @@ use crate::model::{ChannelId, Delivery, Line, Relayed, Update};
 use crate::serve::{Arrived, Body};
 use crate::sources::ingress::{Ingress, again};
 use crate::store::{Reader, Recorded, StoreError};
-use crate::tunnel::Passing;
+use crate::tunnel::{DELIVERY, Passing};
 
 /// What all tunnels of this run have in common, one after the other.
 #[derive(Clone)]
@@ -41,6 +41,8 @@ enum Found {
     Settled(Recorded),
     /// An earlier run recorded it and came no further.
     Left(Delivery),
+    /// It was recorded, and deleted since.
+    Deleted,
 }
 
 impl Lanes {
@@ -53,6 +55,15 @@ impl Lanes {
     /// How far a channel is recorded.
     pub async fn recorded_up_to(&self, channel: ChannelId) -> Result<i64, StoreError> {
         recorded_up_to(self.folder.clone(), channel).await
+    }
+
+    /// Sets a line right in which one was not recorded: it has its turn once more. It may be there for all that, by an earlier
+    /// try, or by a tunnel of before that was not done with it: then it is looked for when it comes again.
+    async fn set_right(&self, channel: ChannelId, line: &Line, seq: i64, after: i64) {
+        match self.recorded_up_to(channel).await {
+            Ok(last) if last >= seq => line.advance(last),
+            Ok(_) | Err(_) => line.fall_back(after),
+        }
     }
 
     /// The lane of one tunnel.
@@ -70,14 +81,23 @@ impl Lane {
         };
         let Passing { seq, after, arrived_at, late } = passing;
         let found = if self.line.is_past(seq) { self.find(seq).await } else { Ok(None) };
-        let Self { lanes: Lanes { ingress, .. }, channel, line } = self;
+        let Self { lanes, channel, line } = self;
+        let ingress = lanes.ingress.clone();
         let relayed = Relayed { channel, seq, after, arrived_at, late, line, sent_on_with: None };
         let arrived = Arrived { request, headers, peer };
         match found {
             Ok(Some(Found::Settled(recorded))) => again(&recorded),
             Ok(Some(Found::Left(delivery))) => ingress.take_up(arrived, relayed, delivery).await,
-            // If it had its turn, something went wrong then.
-            Ok(None) => ingress.receive_relayed(arrived, relayed).await,
+            Ok(Some(Found::Deleted)) => deleted(),
+            // If it had its turn, something went wrong then, or it is being recorded.
+            Ok(None) => {
+                let (line, after) = (relayed.line.clone(), relayed.after);
+                let response = ingress.receive_relayed(arrived, relayed).await;
+                if !response.headers().contains_key(DELIVERY) {
+                    lanes.set_right(channel, &line, seq, after).await;
+                }
+                response
+            }
             Err(_) => bare(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
@@ -86,7 +106,11 @@ impl Lane {
     async fn find(&self, seq: i64) -> Result<Option<Found>, StoreError> {
         loop {
             let updates = self.lanes.bus.subscribe();
-            let Some(recorded) = self.recorded(seq).await? else { return Ok(None) };
+            let (last, recorded) = self.recorded(seq).await?;
+            let Some(recorded) = recorded else {
+                // Nothing is recorded before what comes before it, so it was there.
+                return Ok((last >= seq).then_some(Found::Deleted));
+            };
             let delivery = &recorded.delivery;
             if !delivery.attempts.is_empty() || delivery.held || delivery.not_forwarded.is_some() {
                 return Ok(Some(Found::Settled(recorded)));
@@ -106,10 +130,12 @@ impl Lane {
         number <= self.lanes.earlier && taken_up()
     }
 
-    async fn recorded(&self, seq: i64) -> Result<Option<Recorded>, StoreError> {
+    /// How far the channel is recorded, and what is recorded under a number. In this order: it may be recorded in between.
+    async fn recorded(&self, seq: i64) -> Result<(i64, Option<Recorded>), StoreError> {
         let channel = self.channel;
-        let read = move |reader: &Reader| reader.relayed(&channel, seq);
-        read_record(self.lanes.folder.clone(), read).await.map(Option::flatten)
+        let read =
+            move |reader: &Reader| Ok((reader.last_relayed(&channel)?, reader.relayed(&channel, seq)?));
+        read_record(self.lanes.folder.clone(), read).await.map(Option::unwrap_or_default)
     }
 }
 
@@ -144,6 +170,13 @@ async fn read_record<T: Send + 'static>(
     let read = move || Reader::open(&folder)?.as_ref().map(read).transpose();
     let done = tokio::task::spawn_blocking(read).await;
     done.unwrap_or_else(|_ended| Err(StoreError::Closed { file }))
+}
+
+/// The answer to what was recorded and is there no more: the relay need not send it again.
+fn deleted() -> Response<Body> {
+    let mut response = bare(StatusCode::OK);
+    response.headers_mut().insert(DELIVERY, HeaderValue::from_static("deleted"));
+    response
 }
 
 fn bare(status: StatusCode) -> Response<Body> {

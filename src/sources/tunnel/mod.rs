@@ -8,6 +8,8 @@ mod knock;
 mod lane;
 mod leap;
 mod open;
+#[cfg(test)]
+mod sent_again;
 mod url;
 
 use std::path::PathBuf;
