@@ -198,7 +198,7 @@ mod tests {
             let store = Store::open(folder.path()).unwrap();
             for path in ["/others", "/ours/1", "/others", "/ours/2", "/others"] {
                 let incoming = incoming(&clock, path);
-                let number = store.record(Arc::clone(&incoming)).await.unwrap();
+                let number = store.record(Arc::clone(&incoming)).await.unwrap().number;
                 if path.starts_with("/ours") {
                     bus.publish(Update::Received(Arc::new(Delivery::recorded(&incoming, number))));
                 }

@@ -81,6 +81,8 @@ impl Pipeline {
     /// A road of these parts.
     pub fn new(parts: Parts, settings: &Settings) -> Self {
         let Parts { store, forward, bus, hold, tasks, stop } = parts;
+        let observers = bus.clone();
+        store.tell(move |delivery| observers.publish(Update::Received(Arc::clone(delivery))));
         let presence = Presence::new(forward.clone(), bus.clone(), tasks.clone(), stop.clone());
         Self {
             store,
@@ -276,18 +278,9 @@ impl Pipeline {
         });
     }
 
+    /// Records a delivery, of which its observers hear at once.
     async fn record(&self, incoming: Arc<Incoming>) -> Result<Arc<Delivery>, StoreError> {
-        match self.store.record(Arc::clone(&incoming)).await {
-            Ok(number) => {
-                let delivery = Arc::new(Delivery::recorded(&incoming, number));
-                self.bus.publish(Update::Received(Arc::clone(&delivery)));
-                Ok(delivery)
-            }
-            Err(error) => {
-                self.report(&error);
-                Err(error)
-            }
-        }
+        self.store.record(incoming).await.inspect_err(|error| self.report(error))
     }
 
     async fn record_held(
@@ -295,19 +288,10 @@ impl Pipeline {
         incoming: Arc<Incoming>,
         target: &Target,
     ) -> Result<Arc<Delivery>, StoreError> {
-        match self.store.record_held(Arc::clone(&incoming), target.clone()).await {
-            Ok(number) => {
-                let delivery = Delivery { held: true, ..Delivery::recorded(&incoming, number) };
-                let delivery = Arc::new(delivery);
-                self.bus.publish(Update::Received(Arc::clone(&delivery)));
-                self.bus.publish(Update::Held(Arc::clone(&delivery)));
-                Ok(delivery)
-            }
-            Err(error) => {
-                self.report(&error);
-                Err(error)
-            }
-        }
+        let recorded = self.store.record_held(incoming, target.clone()).await;
+        recorded
+            .inspect(|delivery| self.bus.publish(Update::Held(Arc::clone(delivery))))
+            .inspect_err(|error| self.report(error))
     }
 
     async fn hand_over(&self, incoming: &Incoming, target: &Target) -> Handed {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::bodies::Place;
 use super::insert::{self, Inserts};
-use crate::model::{Attempt, Incoming, Relayed, Target};
+use crate::model::{Attempt, Delivery, Incoming, Relayed, Target};
 
 /// Something to write.
 #[derive(Debug)]
@@ -32,6 +32,17 @@ impl Job {
         match self {
             Self::Delivery(incoming, _) => &incoming.request.body,
             Self::Attempt(_, attempt, _) => insert::answer_body(attempt),
+        }
+    }
+
+    /// What it has become under its number, if it is a delivery.
+    pub(super) fn delivery(&self, number: i64) -> Option<Arc<Delivery>> {
+        match self {
+            Self::Delivery(incoming, waiting) => {
+                let held = matches!(waiting, Waiting::For(_));
+                Some(Arc::new(Delivery { held, ..Delivery::recorded(incoming, number) }))
+            }
+            Self::Attempt(..) => None,
         }
     }
 

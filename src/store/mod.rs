@@ -52,10 +52,10 @@ pub use remove::remove;
 pub use repair::{Repaired, repair};
 pub use room::Room;
 
-use crate::model::{Attempt, Clock, Incoming, Target};
+use crate::model::{Attempt, Clock, Delivery, Incoming, Target};
 use job::Job;
 use later::{Later, PutOff};
-use outbox::Outbox;
+use outbox::{Outbox, Outcome};
 use writer::{Command, Writer};
 
 /// How many jobs may wait for the thread; whoever brings one more waits for room.
@@ -112,16 +112,26 @@ impl Store {
         Ok(Self { file: file.into(), queue, later, outbox, ended })
     }
 
-    /// Records a request and gives its number, once it is on disk.
+    /// Tells somebody of every delivery that is recorded, in their order, before whoever recorded it goes on; of those that
+    /// call this, only the first.
+    pub fn tell(&self, tell: impl Fn(&Arc<Delivery>) + Send + Sync + 'static) {
+        self.outbox.tell(tell);
+    }
+
+    /// Records a request and gives the delivery, once it is on disk.
     ///
     /// An error means that the caller must not acknowledge the request. Whoever stops waiting may find it recorded.
-    pub async fn record(&self, incoming: Arc<Incoming>) -> Result<i64, StoreError> {
-        self.write(Job::Delivery(incoming, Waiting::AsBefore)).await
+    pub async fn record(&self, incoming: Arc<Incoming>) -> Result<Arc<Delivery>, StoreError> {
+        self.write_delivery(incoming, Waiting::AsBefore).await
     }
 
     /// Like [`record`](Self::record), for a delivery that waits for `target` to come back.
-    pub async fn record_held(&self, incoming: Arc<Incoming>, target: Target) -> Result<i64, StoreError> {
-        self.write(Job::Delivery(incoming, Waiting::For(target))).await
+    pub async fn record_held(
+        &self,
+        incoming: Arc<Incoming>,
+        target: Target,
+    ) -> Result<Arc<Delivery>, StoreError> {
+        self.write_delivery(incoming, Waiting::For(target)).await
     }
 
     /// Records an attempt at the delivery of that number, and whether that one waits now; returns once it is on disk.
@@ -165,7 +175,16 @@ impl Store {
         StoreError::Closed { file: self.file.to_path_buf() }
     }
 
-    async fn write(&self, job: Job) -> Result<i64, StoreError> {
+    async fn write_delivery(
+        &self,
+        incoming: Arc<Incoming>,
+        waiting: Waiting,
+    ) -> Result<Arc<Delivery>, StoreError> {
+        let written = self.write(Job::Delivery(incoming, waiting)).await?;
+        written.ok_or_else(|| self.closed())
+    }
+
+    async fn write(&self, job: Job) -> Outcome {
         let (reply, mut wait) = self.outbox.wait();
         let relayed = job.relayed().cloned();
         self.queue.send(Command::Write(job, reply)).await.map_err(|_unsent| self.closed())?;
@@ -176,7 +195,7 @@ impl Store {
         self.outcome(wait.outcome().await)
     }
 
-    fn outcome(&self, outcome: Option<Result<i64, StoreError>>) -> Result<i64, StoreError> {
+    fn outcome(&self, outcome: Option<Outcome>) -> Outcome {
         outcome.unwrap_or_else(|| Err(self.closed()))
     }
 }

@@ -279,14 +279,19 @@ impl Writer {
         self.unindexed = self.unindexed.saturating_add(jobs.len());
         (self.chore, self.patience) = (Chore::Later, MOMENT);
         self.later.expect();
-        let outcome = self.commit(&jobs).map_err(|error| self.repair(error));
-        let replies = jobs.into_iter().map(|(_, reply)| reply);
-        match outcome {
-            Ok(outcomes) => {
-                self.last = outcomes.iter().flatten().copied().fold(self.last, i64::max);
-                self.outbox.send(replies.zip(outcomes));
+        match self.commit(&jobs).map_err(|error| self.repair(error)) {
+            Ok(numbers) => {
+                self.last = numbers.iter().flatten().copied().fold(self.last, i64::max);
+                let outcomes = jobs.into_iter().zip(numbers).map(|((job, reply), number)| {
+                    let outcome = number.map(|number| job.delivery(number));
+                    (reply, outcome)
+                });
+                self.outbox.send(outcomes);
             }
-            Err(error) => self.outbox.send(replies.zip(std::iter::repeat(Err(error)))),
+            Err(error) => {
+                let replies = jobs.into_iter().map(|(_, reply)| reply);
+                self.outbox.send(replies.zip(std::iter::repeat(Err(error))));
+            }
         }
     }
 

@@ -62,7 +62,7 @@ fn attempt(number: u32, outcome: Outcome) -> Attempt {
 }
 
 async fn record(store: &Store, incoming: &Incoming) -> i64 {
-    store.record(Arc::new(incoming.clone())).await.unwrap()
+    store.record(Arc::new(incoming.clone())).await.unwrap().number
 }
 
 async fn record_attempt(store: &Store, delivery: i64, attempt: Attempt) {
