@@ -101,14 +101,22 @@ impl Ingress {
         self.0.hand_on(incoming, false).await
     }
 
-    /// Hands on a request that a relay passes on again, since an earlier run of ours recorded it and then ended.
-    pub async fn take_up(self, arrived: Arrived, relayed: Relayed, recorded: Delivery) -> Response<Body> {
+    /// Hands on a request that a relay passes on again, since an earlier run of ours recorded it and then ended; if, once it is
+    /// all there, it is still its turn.
+    pub async fn take_up(
+        self,
+        arrived: Arrived,
+        relayed: Relayed,
+        recorded: Delivery,
+        is_its_turn: impl FnOnce() -> bool,
+    ) -> Response<Body> {
         let (id, verdict) = (recorded.id.clone(), recorded.signature);
         match self.0.read_relayed(arrived, relayed).await {
-            Ok(incoming) => {
+            Ok(incoming) if is_its_turn() => {
                 let incoming = Incoming { id: id.clone(), received_at: recorded.received_at, ..incoming };
                 answer_to(&id, verdict, self.0.router.take_up(incoming, Arc::new(recorded)).await)
             }
+            Ok(_) => try_again("turn", "it was taken up meanwhile"),
             Err(refusal) => *refusal,
         }
     }

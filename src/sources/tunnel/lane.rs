@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
@@ -66,6 +66,20 @@ impl Lanes {
         }
     }
 
+    /// Whether a delivery that came to nothing was left by an earlier run, and nobody has taken it up so far.
+    fn is_left(&self, number: i64) -> bool {
+        number <= self.earlier && !self.taken_up().contains(&number)
+    }
+
+    /// Takes up what was left; whether nobody did so before.
+    fn take_up(&self, number: i64) -> bool {
+        self.taken_up().insert(number)
+    }
+
+    fn taken_up(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.taken_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The lane of one tunnel.
     pub fn open(&self, channel: ChannelId, at: i64) -> Lane {
         Lane { lanes: self.clone(), channel, line: Line::new(at) }
@@ -87,7 +101,10 @@ impl Lane {
         let arrived = Arrived { request, headers, peer };
         match found {
             Ok(Some(Found::Settled(recorded))) => again(&recorded),
-            Ok(Some(Found::Left(delivery))) => ingress.take_up(arrived, relayed, delivery).await,
+            Ok(Some(Found::Left(delivery))) => {
+                let number = delivery.number;
+                ingress.take_up(arrived, relayed, delivery, || lanes.take_up(number)).await
+            }
             Ok(Some(Found::Deleted)) => deleted(),
             // If it had its turn, something went wrong then, or it is being recorded.
             Ok(None) => {
@@ -115,19 +132,13 @@ impl Lane {
             if !delivery.attempts.is_empty() || delivery.held || delivery.not_forwarded.is_some() {
                 return Ok(Some(Found::Settled(recorded)));
             }
-            if self.take_up(delivery.number) {
+            if self.lanes.is_left(delivery.number) {
                 return Ok(Some(Found::Left(recorded.delivery)));
             }
             if !news_of(updates, delivery.number).await {
                 return Ok(Some(Found::Settled(recorded)));
             }
         }
-    }
-
-    /// Whether a delivery was left by an earlier run, and nobody has taken it up so far.
-    fn take_up(&self, number: i64) -> bool {
-        let taken_up = || self.lanes.taken_up.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
-        number <= self.lanes.earlier && taken_up()
     }
 
     /// How far the channel is recorded, and what is recorded under a number. In this order: it may be recorded in between.

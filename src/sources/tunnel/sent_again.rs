@@ -1,12 +1,13 @@
 //! What a relay sends again is answered, whatever became of it: nothing holds its channel up for good.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Request;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use jiff::Timestamp;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -16,9 +17,9 @@ use super::lane::Lanes;
 use crate::bus::Bus;
 use crate::contract::WireNames;
 use crate::forward::{self, Forward};
-use crate::model::{ChannelId, Clock, Headers, Secret};
+use crate::model::{ChannelId, Clock, Headers, Incoming, Line, Relayed, Secret};
 use crate::pipeline::{self, Pipeline};
-use crate::serve::{Client, ask_through, serve_through};
+use crate::serve::{Body, Client, ask_through, serve_through};
 use crate::signature::{Key, Keyring};
 use crate::sources::ingress::Ingress;
 use crate::sources::ingress::{Settings, Verify};
@@ -75,15 +76,19 @@ impl Ours {
         client
     }
 
+    fn request(&self, seq: i64, after: i64, body: Body) -> Request<Body> {
+        let mut request = Request::post("http://relay/").body(body).unwrap();
+        let passing = Passing { seq, after, arrived_at: self.clock.now(), late: false };
+        *request.headers_mut() = passing.announce(&Headers::new());
+        request
+    }
+
     /// Hands one over as a relay does, again and again: by which id it was known in the end.
     async fn hand_over(&self, client: &Client, seq: i64, after: i64) -> String {
-        let passing = Passing { seq, after, arrived_at: self.clock.now(), late: false };
         let again = async {
             loop {
                 let body = Full::new(Bytes::from("{}")).map_err(|never| match never {}).boxed();
-                let mut request = Request::post("http://relay/").body(body).unwrap();
-                *request.headers_mut() = passing.announce(&Headers::new());
-                let response = client.clone().send_request(request).await.unwrap();
+                let response = client.clone().send_request(self.request(seq, after, body)).await.unwrap();
                 if let Some(id) = response.headers().get(DELIVERY) {
                     return id.to_str().unwrap().to_owned();
                 }
@@ -135,4 +140,35 @@ async fn what_was_recorded_and_deleted_since_is_done() {
     assert_eq!(pruner.prune(&limits, Duration::ZERO, || true).unwrap().gone(), 3);
     assert_eq!(ours.hand_over(&tunnel, 2, 0).await, "deleted");
     assert_eq!(ours.hand_over(&ours.tunnel().await, 3, 0).await, "deleted");
+}
+
+/// The first time, its body never comes to an end.
+#[tokio::test]
+async fn what_an_earlier_run_left_is_taken_up_although_the_first_try_breaks_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Ours::new(folder.path()).await;
+    let left = Relayed {
+        channel: ours.channel,
+        seq: 1,
+        after: 0,
+        arrived_at: ours.clock.now(),
+        late: false,
+        line: Line::new(0),
+        sent_on_with: None,
+    };
+    let left = Incoming { relayed: Some(left), ..Incoming::plain(&ours.clock) };
+    let known = left.id.to_string();
+    Store::open(folder.path()).unwrap().record(Arc::new(left)).await.unwrap();
+
+    let ours = Ours { channel: ours.channel, ..Ours::new(folder.path()).await };
+    let tunnel = ours.tunnel().await;
+    let endless = StreamBody::new(futures_util::stream::pending()).boxed();
+    let mut first = tunnel.clone();
+    let first = first.send_request(ours.request(1, 0, endless));
+    let again = ours.hand_over(&tunnel, 1, 0);
+    tokio::select! {
+        biased;
+        _ = first => panic!("its body is not over"),
+        id = again => assert_eq!(id, known),
+    }
 }
