@@ -168,9 +168,10 @@ mod tests {
     use super::*;
     use crate::model::{Clock, Incoming};
 
-    fn outcome(number: i64) -> Outcome {
-        let clock = Clock::fixed(Timestamp::UNIX_EPOCH, 1);
-        Ok(Some(Arc::new(Delivery::recorded(&Incoming::plain(&clock), number))))
+    /// As many as are asked for, from 1.
+    fn outcomes() -> impl Iterator<Item = Outcome> {
+        let incoming = Incoming::plain(&Clock::fixed(Timestamp::UNIX_EPOCH, 1));
+        (1..).map(move |number| Ok(Some(Arc::new(Delivery::recorded(&incoming, number)))))
     }
 
     fn number(outcome: Option<Outcome>) -> i64 {
@@ -198,10 +199,9 @@ mod tests {
                 })
                 .collect();
             tokio::task::yield_now().await;
-            let mut numbers = 1..;
+            let mut outcomes = outcomes();
             for many in transactions {
-                outbox
-                    .send(replies.drain(..many).zip(&mut numbers).map(|(reply, own)| (reply, outcome(own))));
+                outbox.send(replies.drain(..many).zip(&mut outcomes));
             }
             for task in waiting {
                 task.await.unwrap();
@@ -221,7 +221,7 @@ mod tests {
                 given_up & (1 << (position - 1)) == 0
             });
             let tasks = TaskTracker::new();
-            outbox.send(replies.into_iter().zip((1..).map(outcome)));
+            outbox.send(replies.into_iter().zip(outcomes()));
             let tasks: Vec<_> = waits
                 .into_iter()
                 .map(|mut wait| tasks.spawn(async move { number(wait.outcome().await) }))
@@ -250,7 +250,7 @@ mod tests {
                     drop(leaves);
                 });
                 together.wait();
-                outbox.send(replies.into_iter().zip((1..).map(outcome)));
+                outbox.send(replies.into_iter().zip(outcomes()));
             });
             let heard = runtime.block_on(async { timeout(Duration::from_secs(5), stays.outcome()).await });
             assert_eq!(number(heard.unwrap()), 2);
