@@ -30,9 +30,21 @@ impl hyper::body::Body for Endless {
     }
 }
 
-async fn answer(arrived: Arrived) -> Response<Body> {
+async fn answer(mut arrived: Arrived) -> Response<Body> {
     match arrived.request.uri().path() {
         "/endless" => Response::new(Endless.boxed()),
+        "/upgrade" => {
+            let upgrade = hyper::upgrade::on(&mut arrived.request);
+            TaskTracker::new().spawn(async move {
+                let mut upgraded = upgraded(upgrade).await.unwrap();
+                let told = format!("{} of {}", upgraded.read.len(), upgraded.read.capacity());
+                upgraded.io.write_all(told.as_bytes()).await.unwrap();
+            });
+            let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed());
+            *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+            response.headers_mut().insert(http::header::UPGRADE, HeaderValue::from_static("x"));
+            response
+        }
         _ => Response::new(Full::new(Bytes::from("good")).map_err(|never| match never {}).boxed()),
     }
 }
@@ -156,5 +168,19 @@ fn who_speaks_plain_http_where_tls_is_spoken_is_told() {
         let (mut stream, mut answer) = (connect(address, GOOD).await, String::new());
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
+    });
+}
+
+#[test]
+fn what_becomes_of_a_connection_keeps_what_was_read_of_it_and_not_the_buffer_of_its_head() {
+    with_limits(patient(), async |address| {
+        let head = b"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+        for behind in ["", "something"] {
+            let mut stream = connect(address, &[head, behind.as_bytes()].concat()).await;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            let told = answer.split("\r\n\r\n").nth(1);
+            assert_eq!(told, Some(&format!("{0} of {0}", behind.len())[..]), "{answer}");
+        }
     });
 }

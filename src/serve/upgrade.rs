@@ -23,5 +23,7 @@ pub async fn upgraded(upgrade: OnUpgrade) -> io::Result<Upgraded> {
     let upgraded = upgrade.await.map_err(io::Error::other)?;
     let parts = downcast::<TokioIo<Watched<Stalling<Socket>>>>(upgraded);
     let parts = parts.map_err(|_other| io::Error::other("it is not a connection of ours"))?;
-    Ok(Upgraded { io: parts.io.into_inner().into_inner().into_inner(), read: parts.read_buf.into() })
+    // Copied: it would keep the whole buffer of a request's head, for as long as the connection lasts.
+    let read = parts.read_buf.to_vec();
+    Ok(Upgraded { io: parts.io.into_inner().into_inner().into_inner(), read })
 }
