@@ -5,6 +5,7 @@ mod news;
 mod release;
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -174,7 +175,10 @@ fn serve(mut arguments: ServeArgs, session: &Session) -> anyhow::Result<Exit> {
         let hint = "TLS needs both, a certificate and its key; without either the relay speaks plain HTTP";
         return Err(Usage::new(message, hint).into());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One processor is for the thread that writes: every request waits for that.
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = processors.saturating_sub(1).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     let exit = runtime.block_on(relay(arguments, public_url, session));
     // Whoever does not want to wait does not wait for a screen that stands still either.
     runtime.shutdown_background();
