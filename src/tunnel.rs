@@ -3,8 +3,6 @@
 //! HTTP/2 has its names in lower case and those of one name together. Where they stood in the sender's request goes
 //! along, so that what is recorded is what was sent.
 
-use std::collections::{HashMap, VecDeque};
-
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
@@ -96,8 +94,8 @@ impl Passing {
             late: headers.get_str(LATE)? == "1",
         };
         let names = headers.get(NAMES)?.clone();
-        let mut others = headers.clone();
-        others.retain(|name, _| !is_ours(name));
+        let others = headers.iter().filter(|(name, _)| !is_ours(name));
+        let others: Headers = others.map(|(name, value)| (name.clone(), value.clone())).collect();
         let restored = restore(&names, &others).unwrap_or(others);
         Some((passing, restored))
     }
@@ -105,19 +103,16 @@ impl Passing {
 
 /// The fields in the order and case of `names`; nothing when these are not the fields.
 fn restore(names: &Bytes, headers: &Headers) -> Option<Headers> {
-    let mut values: HashMap<Vec<u8>, VecDeque<&Bytes>> = HashMap::new();
-    for (name, value) in headers.iter() {
-        values.entry(name.to_ascii_lowercase()).or_default().push_back(value);
-    }
+    // They come in nearly this order, so each is found at once.
+    let mut left: Vec<(&Bytes, &Bytes)> = headers.iter().collect();
     let mut restored = Headers::new();
     for name in names.split(|byte| *byte == b',').filter(|name| !name.is_empty()) {
-        let value = values.get_mut(&name.to_ascii_lowercase())?.pop_front()?;
+        let at = left.iter().position(|(other, _)| other.eq_ignore_ascii_case(name))?;
+        let (_, value) = left.remove(at);
         restored.push(names.slice_ref(name), value.clone());
     }
     // The library adds the length of a body, whether its sender did or not.
-    let is_left =
-        |(name, values): (&Vec<u8>, &VecDeque<&Bytes>)| name != b"content-length" && !values.is_empty();
-    (!values.iter().any(is_left)).then_some(restored)
+    left.iter().all(|(name, _)| name.eq_ignore_ascii_case(b"content-length")).then_some(restored)
 }
 
 #[cfg(test)]

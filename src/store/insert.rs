@@ -9,7 +9,9 @@ use super::bodies::{Column, Place};
 use super::job::Waiting;
 use super::{row, texts};
 use crate::contract;
-use crate::model::{Attempt, Contract, EventType, Headers, Incoming, NotForwarded, Outcome, Relayed};
+use crate::model::{
+    Attempt, ChannelId, Contract, EventType, Headers, Incoming, NotForwarded, Outcome, Relayed,
+};
 
 /// The statements of one transaction, prepared once for the connection.
 pub(super) struct Inserts<'c> {
@@ -21,6 +23,8 @@ pub(super) struct Inserts<'c> {
     again: CachedStatement<'c>,
     /// Up to which delivery the text index goes.
     watermark: i64,
+    /// How far the channel of the newest delivery from a relay is recorded.
+    recorded: Option<(ChannelId, i64)>,
 }
 
 impl<'c> Inserts<'c> {
@@ -39,6 +43,7 @@ impl<'c> Inserts<'c> {
             release: connection.prepare_cached("DELETE FROM held WHERE delivery = ?1")?,
             again: connection.prepare_cached("INSERT OR IGNORE INTO texts_again (delivery) VALUES (?1)")?,
             watermark: texts::watermark(connection)?,
+            recorded: None,
             attempt: connection.prepare_cached(
                 "INSERT INTO attempts (delivery, number, target, started_at, duration_us, acknowledged, status,
                      error, detail, cut, headers, body)
@@ -52,9 +57,7 @@ impl<'c> Inserts<'c> {
     pub(super) fn delivery(&mut self, incoming: &Incoming, body: Option<Place>) -> rusqlite::Result<i64> {
         if let Some(Relayed { channel, seq, after, .. }) = &incoming.relayed {
             // Compared here: a statement that compares with what is bound is prepared anew for each.
-            let text = "SELECT coalesce(max(seq), 0) FROM relayed WHERE channel = ?1";
-            let mut last = self.connection.prepare_cached(text)?;
-            let last: i64 = last.query_row([channel.bytes()], |row| row.get(0))?;
+            let last = self.recorded_up_to(channel)?;
             if !(*after..*seq).contains(&last) {
                 return Err(rusqlite::Error::QueryReturnedNoRows);
             }
@@ -82,8 +85,18 @@ impl<'c> Inserts<'c> {
             let late_since = relayed.late_since().map(Timestamp::as_microsecond);
             let values = params![number, relayed.channel.bytes(), relayed.seq, late_since];
             self.connection.prepare_cached(text)?.execute(values)?;
+            self.recorded = Some((relayed.channel, relayed.seq));
         }
         Ok(number)
+    }
+
+    /// How far a channel is recorded; what comes together is mostly of one.
+    fn recorded_up_to(&self, channel: &ChannelId) -> rusqlite::Result<i64> {
+        if let Some((_, last)) = self.recorded.filter(|(of, _)| of == channel) {
+            return Ok(last);
+        }
+        let text = "SELECT coalesce(max(seq), 0) FROM relayed WHERE channel = ?1";
+        self.connection.prepare_cached(text)?.query_row([channel.bytes()], |row| row.get(0))
     }
 
     /// Lets a delivery wait for its target, if it is still there, or wait no more.

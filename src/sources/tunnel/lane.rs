@@ -1,7 +1,7 @@
 //! Where the requests of one tunnel go: each is recorded once and in its turn, and answered as often as it is asked for.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Response, StatusCode};
@@ -19,7 +19,7 @@ use crate::tunnel::{DELIVERY, Passing};
 #[derive(Clone)]
 pub struct Lanes {
     ingress: Ingress,
-    folder: PathBuf,
+    folder: Arc<Path>,
     bus: Bus,
     /// The deliveries up to this number are of earlier runs.
     earlier: i64,
@@ -47,14 +47,14 @@ enum Found {
 
 impl Lanes {
     /// Nothing came through a tunnel so far.
-    pub async fn new(ingress: Ingress, folder: PathBuf, bus: Bus) -> Result<Self, StoreError> {
-        let earlier = read_record(folder.clone(), Reader::last_number).await?.unwrap_or_default();
+    pub async fn new(ingress: Ingress, folder: Arc<Path>, bus: Bus) -> Result<Self, StoreError> {
+        let earlier = read_record(Arc::clone(&folder), Reader::last_number).await?.unwrap_or_default();
         Ok(Self { ingress, folder, bus, earlier, taken_up: Arc::default() })
     }
 
     /// How far a channel is recorded.
     pub async fn recorded_up_to(&self, channel: ChannelId) -> Result<i64, StoreError> {
-        recorded_up_to(self.folder.clone(), channel).await
+        recorded_up_to(Arc::clone(&self.folder), channel).await
     }
 
     /// Sets a line right in which one was not recorded: it has its turn once more. It may be there for all that, by an earlier
@@ -146,7 +146,7 @@ impl Lane {
         let channel = self.channel;
         let read =
             move |reader: &Reader| Ok((reader.last_relayed(&channel)?, reader.relayed(&channel, seq)?));
-        read_record(self.lanes.folder.clone(), read).await.map(Option::unwrap_or_default)
+        read_record(Arc::clone(&self.lanes.folder), read).await.map(Option::unwrap_or_default)
     }
 }
 
@@ -167,17 +167,17 @@ async fn news_of(mut updates: Subscription, number: i64) -> bool {
 }
 
 /// How far a channel is recorded.
-pub async fn recorded_up_to(folder: PathBuf, channel: ChannelId) -> Result<i64, StoreError> {
+pub async fn recorded_up_to(folder: Arc<Path>, channel: ChannelId) -> Result<i64, StoreError> {
     let read = move |reader: &Reader| reader.last_relayed(&channel);
     read_record(folder, read).await.map(Option::unwrap_or_default)
 }
 
 /// Reads from the record, on a thread that may block; nothing when there is no record.
 async fn read_record<T: Send + 'static>(
-    folder: PathBuf,
+    folder: Arc<Path>,
     read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<Option<T>, StoreError> {
-    let file = folder.clone();
+    let file = folder.to_path_buf();
     let read = move || Reader::open(&folder)?.as_ref().map(read).transpose();
     let done = tokio::task::spawn_blocking(read).await;
     done.unwrap_or_else(|_ended| Err(StoreError::Closed { file }))

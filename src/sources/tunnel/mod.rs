@@ -204,7 +204,7 @@ impl Tunnel {
 
     async fn open(&self, channel: Option<ChannelId>) -> Result<Opened, NotOpened> {
         let has = match channel {
-            Some(channel) => lane::recorded_up_to(self.folder.clone(), channel).await,
+            Some(channel) => lane::recorded_up_to(self.folder.as_path().into(), channel).await,
             None => Ok(0),
         };
         let has = has.map_err(|error| NotOpened::NotNow(error.to_string()))?;
@@ -213,7 +213,7 @@ impl Tunnel {
 
     /// The lane of a tunnel that is open; the first one makes what all have in common.
     async fn lane(&self, lanes: &OnceCell<Lanes>, channel: ChannelId) -> Result<Lane, StoreError> {
-        let new = || Lanes::new(self.ingress.clone(), self.folder.clone(), self.bus.clone());
+        let new = || Lanes::new(self.ingress.clone(), self.folder.as_path().into(), self.bus.clone());
         let lanes = lanes.get_or_try_init(new).await?;
         Ok(lanes.open(channel, lanes.recorded_up_to(channel).await?))
     }

@@ -61,7 +61,7 @@ impl Ours {
         };
         let router = Router::new(Routes::default(), pipeline);
         let ingress = Ingress::new(settings, WireNames::default(), router, bus.clone(), clock.clone());
-        let lanes = Lanes::new(ingress, folder.to_owned(), bus).await.unwrap();
+        let lanes = Lanes::new(ingress, folder.into(), bus).await.unwrap();
         Self { lanes, channel: ChannelId::new(&clock), clock, tasks }
     }
 
