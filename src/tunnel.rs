@@ -4,8 +4,9 @@
 //! along, so that what is recorded is what was sent.
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use jiff::Timestamp;
+use http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
+use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::Headers;
 
@@ -42,6 +43,26 @@ const AFTER: &str = "mbaas-dev-after";
 const ARRIVED: &str = "mbaas-dev-arrived";
 const LATE: &str = "mbaas-dev-late";
 const NAMES: &str = "mbaas-dev-names";
+
+/// How far the clocks of a relay and of ours may be apart: an answer is on its way for a while.
+const APART: SignedDuration = SignedDuration::from_secs(30);
+
+/// Whether two clocks are the same, as far as that can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clocks {
+    /// They are.
+    Agree,
+    /// The relay's shows this.
+    Differ(Timestamp),
+}
+
+/// How the clock of whoever answers with these fields compares with ours; nothing when they do not say it (RFC 9110 §6.6.1).
+pub fn compare_clocks(headers: &HeaderMap, now: Timestamp) -> Option<Clocks> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    let theirs = rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
+    let is_apart = theirs.duration_since(now).abs() > APART;
+    Some(if is_apart { Clocks::Differ(theirs) } else { Clocks::Agree })
+}
 
 /// What a relay says of a message that it passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +141,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_clock_is_wrong_when_it_is_half_a_minute_off() {
+        let now: Timestamp = "2026-11-24T09:00:00Z".parse().unwrap();
+        let seen = |date: &'static str| {
+            let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
+            compare_clocks(&headers, now)
+        };
+        let differ = |theirs: &str| Some(Clocks::Differ(theirs.parse().unwrap()));
+        assert_eq!(seen("Tue, 24 Nov 2026 09:00:29 GMT"), Some(Clocks::Agree));
+        assert_eq!(seen("Tue, 24 Nov 2026 08:59:29 GMT"), differ("2026-11-24T08:59:29Z"));
+        assert_eq!(seen("Tue, 24 Nov 2026 09:01:00 GMT"), differ("2026-11-24T09:01:00Z"));
+        assert_eq!(seen("yesterday"), None);
+        assert_eq!(compare_clocks(&HeaderMap::new(), now), None);
+    }
 
     proptest! {
         #[test]

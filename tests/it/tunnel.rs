@@ -391,3 +391,23 @@ fn what_waited_for_hours_goes_on_with_a_fresh_signature_unless_it_is_not_to() {
     }
     insta::assert_snapshot!(said);
 }
+
+#[test]
+fn a_clock_that_is_not_the_relays_is_told_once() {
+    let (of_relay, world) = (World::new(), World::new());
+    let relay = Relay::start(&of_relay, &[]);
+    let wire = Wire::to(&relay.address);
+    let tunnel = format!("ws://{}", wire.address());
+    let arguments = ["listen", "--json", "--port", "0", "--tunnel", &tunnel, "--access-token", TOKEN];
+    let now = world.write("now", "-600");
+    let mut listen = Listening::start(with_clock(&mut world.command(&arguments), &now));
+    assert!(listen.ready["public"].is_string());
+    let said = listen.next("error");
+    assert_eq!(said["code"], "clock", "{said}");
+    assert!(said["message"].as_str().unwrap().starts_with("the relay's clock shows "), "{said}");
+    wire.cut();
+    listen.next("reconnecting");
+    listen.next("tunnel");
+    let (_, rest) = listen.interrupt();
+    assert!(rest.iter().all(|line| line["code"] != "clock"), "{rest:?}");
+}

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,10 @@ const STABLE: Duration = Duration::from_secs(5);
 
 /// How long is tried before `listen` says that it is ready without a tunnel.
 const FIRST_TRIES: Duration = Duration::from_secs(10);
+
+/// What to do when the clocks of a relay and of this machine differ.
+pub const SET_CLOCK: &str =
+    "set the one that is wrong (NTP): signatures of v2 with a time stamp are refused after five minutes";
 
 /// How a tunnel ends that nobody says goodbye to.
 const CLOSED: &str = "the relay closed it";
@@ -128,6 +133,7 @@ impl Tunnel {
     pub async fn run(self, mut ready: Option<Opened>, stop: CancellationToken) {
         let mut channel = self.settings.channel;
         let (mut tries, mut is_greeted, mut last) = (0, ready.is_some(), None);
+        let mut clocks_agree = true;
         let lanes = OnceCell::new();
         loop {
             let opened = if let Some(opened) = ready.take() {
@@ -146,6 +152,10 @@ impl Tunnel {
                     if !std::mem::take(&mut is_greeted) {
                         self.bus.publish(Update::TunnelUp(opened.public.as_str().into(), opened.waiting));
                     }
+                    if let Some(theirs) = opened.other_time.filter(|_| clocks_agree) {
+                        self.bus.publish(Update::Trouble(Arc::new(other_time(theirs, self.clock.now()))));
+                    }
+                    clocks_agree = opened.other_time.is_none();
                     last = None;
                     let begun = Instant::now();
                     let end = match self.lane(&lanes, opened.channel).await {
@@ -208,7 +218,7 @@ impl Tunnel {
             None => Ok(0),
         };
         let has = has.map_err(|error| NotOpened::NotNow(error.to_string()))?;
-        open::open(&self.settings, has).await
+        open::open(&self.settings, &self.clock, has).await
     }
 
     /// The lane of a tunnel that is open; the first one makes what all have in common.
@@ -274,6 +284,14 @@ impl Tunnel {
                 None => return CLOSED,
             }
         }
+    }
+}
+
+fn other_time(theirs: Timestamp, ours: Timestamp) -> Trouble {
+    Trouble {
+        code: "clock",
+        message: format!("the relay's clock shows {theirs:.0}, and that of this machine {ours:.0}"),
+        hint: SET_CLOCK.to_owned(),
     }
 }
 

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Uri};
+use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::{RelayUrl, Settings};
 use crate::forward::{self, Connection};
-use crate::model::{ChannelId, FailureKind, Printable};
-use crate::tunnel::{CHANNEL, HAS, LISTEN_TOKEN, PUBLIC_URL, WAITING};
+use crate::model::{ChannelId, Clock, FailureKind, Printable};
+use crate::tunnel::{CHANNEL, Clocks, HAS, LISTEN_TOKEN, PUBLIC_URL, WAITING, compare_clocks};
 use crate::websocket::{self, ByteStream};
 
 /// How long connecting may take, and the relay's answer.
@@ -28,6 +29,8 @@ pub struct Opened {
     pub public: String,
     /// How many deliveries wait at the relay.
     pub waiting: u64,
+    /// What the relay's clock shows, where it is not the time.
+    pub other_time: Option<Timestamp>,
 }
 
 /// Why a tunnel is not open.
@@ -51,7 +54,7 @@ pub struct Unusable {
 }
 
 /// Opens a tunnel; `has` is the highest number that is recorded of our channel.
-pub async fn open(settings: &Settings, has: i64) -> Result<Opened, NotOpened> {
+pub async fn open(settings: &Settings, clock: &Clock, has: i64) -> Result<Opened, NotOpened> {
     let relay = &settings.relay;
     let connected = timeout(PATIENCE, forward::connect(relay.target())).await;
     let connection = match connected {
@@ -76,7 +79,11 @@ pub async fn open(settings: &Settings, has: i64) -> Result<Opened, NotOpened> {
                 return Err(NotOpened::Never(no_relay(relay, "it does not say which channel is ours")));
             };
             let waiting = text(&WAITING).and_then(|text| text.parse().ok()).unwrap_or_default();
-            Ok(Opened { stream, channel, public: public.to_owned(), waiting })
+            let other_time = match compare_clocks(&answer, clock.now()) {
+                Some(Clocks::Differ(theirs)) => Some(theirs),
+                Some(Clocks::Agree) | None => None,
+            };
+            Ok(Opened { stream, channel, public: public.to_owned(), waiting, other_time })
         }
     }
 }

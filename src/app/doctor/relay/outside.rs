@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::DATE;
 use http::{HeaderMap, Request, StatusCode};
-use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -16,16 +14,14 @@ use crate::forward::{self, Connection};
 use crate::model::{Clock, FailureKind};
 use crate::observers::advice::size;
 use crate::serve::valid_until;
-use crate::sources::tunnel::RelayUrl;
+use crate::sources::tunnel::{RelayUrl, SET_CLOCK};
+use crate::tunnel::{Clocks, compare_clocks};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a certificate should be good at least: those who renew by themselves do it some thirty days before.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
-
-/// How far two clocks may be apart.
-const APART: SignedDuration = SignedDuration::from_secs(30);
 
 /// What a relay says it takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,34 +127,11 @@ pub async fn health(relay: &RelayUrl, clock: &Clock) -> (Vec<Check>, Limits) {
 
 /// Whether its clock is ours.
 fn clock_of(headers: &HeaderMap, now: Timestamp) -> Option<Check> {
-    let date = headers.get(DATE)?.to_str().ok()?;
-    let theirs = rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
-    let apart = theirs.duration_since(now).abs();
-    Some(if apart > APART {
-        let found = format!("it shows {theirs:.0}, and that of this machine {now:.0}");
-        let advice = "set the one that is wrong (NTP): signatures of v2 with a time stamp are refused after five minutes";
-        Check::finding("clock", found, advice)
-    } else {
-        Check::good("clock", "it shows the time of this machine")
+    Some(match compare_clocks(headers, now)? {
+        Clocks::Agree => Check::good("clock", "it shows the time of this machine"),
+        Clocks::Differ(theirs) => {
+            let found = format!("it shows {theirs:.0}, and that of this machine {now:.0}");
+            Check::finding("clock", found, SET_CLOCK)
+        }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn a_clock_is_wrong_when_it_is_half_a_minute_off() {
-        let now: Timestamp = "2026-11-24T09:00:00Z".parse().unwrap();
-        let seen = |date: &'static str| {
-            let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
-            clock_of(&headers, now).map(|check| check.advice.is_none())
-        };
-        assert_eq!(seen("Tue, 24 Nov 2026 09:00:29 GMT"), Some(true));
-        assert_eq!(seen("Tue, 24 Nov 2026 08:59:29 GMT"), Some(false));
-        assert_eq!(seen("Tue, 24 Nov 2026 09:01:00 GMT"), Some(false));
-        assert_eq!(seen("yesterday"), None);
-    }
 }
