@@ -137,6 +137,10 @@ fn surplus(schema: &Value, value: &Value, place: &mut Vec<Step>, found: &mut Vec
         (Value::Object(members), Value::Object(known), _) => {
             let forbidden = schema["additionalProperties"] == Value::Bool(false);
             for (key, member) in members {
+                // Looking for what was probably meant takes its time, and there may be a million of them.
+                if found.len() >= MOST {
+                    return;
+                }
                 place.push(Step::Key(key.clone()));
                 if let Some(schema) = known.get(key) {
                     surplus(schema, member, place, found);
@@ -197,6 +201,17 @@ mod tests {
             format!("{mark} {place} {:?}", departure.rule)
         });
         told.collect()
+    }
+
+    #[test]
+    fn of_many_keys_that_are_not_known_the_first_fifty_are_told() {
+        let members: serde_json::Map<String, Value> =
+            (0..1000).rev().map(|number| (format!("k{number:03}"), json!(1))).collect();
+        let body = json!({ "event": "complete", "data": members });
+        let told = departures(Contract::Preview, "meeting.completed", &body);
+        let unknown: Vec<&String> = told.iter().filter(|line| line.contains("/k")).collect();
+        assert!(unknown.len() <= MOST && !unknown.is_empty(), "{told:?}");
+        assert!(unknown.iter().all(|line| line.contains("/k9")), "{unknown:?}");
     }
 
     #[test]
