@@ -199,5 +199,7 @@ fn tell_body(body: &[u8], session: &Session) -> std::io::Result<()> {
             return output.data(&output.paint.faint(&what));
         }
     };
-    printable_lines(&text).lines().try_for_each(|line| output.data(line))
+    // At once: there may be a million lines of it.
+    let lines = printable_lines(&text);
+    output.data(lines.strip_suffix('\n').unwrap_or(&lines))
 }
