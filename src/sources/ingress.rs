@@ -89,16 +89,21 @@ impl Ingress {
     ///
     /// The answer names the delivery once that is recorded. One without a name is none for the sender: the relay sends
     /// the request again. Only what will never be taken is answered 413.
-    pub async fn receive_relayed(self, arrived: Arrived, relayed: Relayed) -> Response<Body> {
+    ///
+    /// # Errors
+    ///
+    /// The answer to one that was not even brought to be recorded.
+    pub async fn receive_relayed(
+        self,
+        arrived: Arrived,
+        relayed: Relayed,
+    ) -> Result<Response<Body>, Box<Response<Body>>> {
         let (line, after) = (relayed.line.clone(), relayed.after);
-        let incoming = match self.0.read_relayed(arrived, relayed).await {
-            Ok(incoming) => incoming,
-            Err(refusal) => return *refusal,
-        };
+        let incoming = self.0.read_relayed(arrived, relayed).await?;
         if timeout(TURN, line.wait_for(after)).await.is_err() {
-            return try_again("turn", "what comes before it is not recorded");
+            return Err(Box::new(try_again("turn", "what comes before it is not recorded")));
         }
-        self.0.hand_on(incoming, false).await
+        Ok(self.0.hand_on(incoming, false).await)
     }
 
     /// Hands on a request that a relay passes on again, since an earlier run of ours recorded it and then ended; if, once it is

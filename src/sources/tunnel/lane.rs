@@ -109,7 +109,10 @@ impl Lane {
             // If it had its turn, something went wrong then, or it is being recorded.
             Ok(None) => {
                 let (line, after) = (relayed.line.clone(), relayed.after);
-                let response = ingress.receive_relayed(arrived, relayed).await;
+                let response = match ingress.receive_relayed(arrived, relayed).await {
+                    Ok(response) => response,
+                    Err(refusal) => return *refusal,
+                };
                 if !response.headers().contains_key(DELIVERY) {
                     lanes.set_right(channel, &line, seq, after).await;
                 }
