@@ -29,15 +29,9 @@ pub(super) struct Outbox(Arc<Parts>);
 
 #[derive(Default)]
 struct Parts {
-    ready: Mutex<Ready>,
+    /// As long as there are any, somebody is on the way to hand them out.
+    ready: Mutex<VecDeque<(To, Outcome)>>,
     tell: OnceLock<Tell>,
-}
-
-#[derive(Default)]
-struct Ready {
-    outcomes: VecDeque<(To, Outcome)>,
-    /// Whether somebody is on the way to hand them out.
-    is_led: bool,
 }
 
 /// Whose outcome it is.
@@ -78,24 +72,22 @@ impl Outbox {
     /// Takes outcomes in, and wakes one who hands them out in their order, unless one is on the way.
     pub(super) fn send(&self, outcomes: impl Iterator<Item = (Reply, Outcome)>) {
         let mut ready = self.ready();
-        let Ready { outcomes: waiting, is_led } = &mut *ready;
-        waiting.extend(outcomes.map(|(reply, outcome)| (To::Waiter(reply), outcome)));
-        for (to, _) in waiting.iter_mut() {
-            if *is_led {
-                return;
-            }
+        let is_led = !ready.is_empty();
+        ready.extend(outcomes.map(|(reply, outcome)| (To::Waiter(reply), outcome)));
+        if is_led {
+            return;
+        }
+        for (to, _) in ready.iter_mut() {
             // Whoever has given up cannot be woken: the next one is, until there is none.
             if let To::Waiter(reply) = std::mem::replace(to, To::Nobody)
                 && reply.send(Call::Lead).is_ok()
             {
-                (*to, *is_led) = (To::Leader, true);
+                *to = To::Leader;
+                return;
             }
         }
-        let is_led = *is_led;
         drop(ready);
-        if !is_led {
-            self.hand_out();
-        }
+        self.hand_out();
     }
 
     /// The way back for a job, and the wait for it.
@@ -106,11 +98,7 @@ impl Outbox {
 
     /// Hands out all that there is; the outcome of the leader, if it is among them.
     fn hand_out(&self) -> Option<Outcome> {
-        let outcomes = {
-            let mut ready = self.ready();
-            ready.is_led = false;
-            std::mem::take(&mut ready.outcomes)
-        };
+        let outcomes = std::mem::take(&mut *self.ready());
         let mut own = None;
         for (to, outcome) in outcomes {
             if let (Ok(Some(delivery)), Some(tell)) = (&outcome, self.0.tell.get()) {
@@ -126,7 +114,7 @@ impl Outbox {
         own
     }
 
-    fn ready(&self) -> MutexGuard<'_, Ready> {
+    fn ready(&self) -> MutexGuard<'_, VecDeque<(To, Outcome)>> {
         self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -97,7 +97,8 @@ impl Lane {
         let found = if self.line.is_past(seq) { self.find(seq).await } else { Ok(None) };
         let Self { lanes, channel, line } = self;
         let ingress = lanes.ingress.clone();
-        let relayed = Relayed { channel, seq, after, arrived_at, late, line, sent_on_with: None };
+        let relayed =
+            Relayed { channel, seq, after, arrived_at, late, line: line.clone(), sent_on_with: None };
         let arrived = Arrived { request, headers, peer };
         match found {
             Ok(Some(Found::Settled(recorded))) => again(&recorded),
@@ -108,7 +109,6 @@ impl Lane {
             Ok(Some(Found::Deleted)) => deleted(),
             // If it had its turn, something went wrong then, or it is being recorded.
             Ok(None) => {
-                let (line, after) = (relayed.line.clone(), relayed.after);
                 let response = match ingress.receive_relayed(arrived, relayed).await {
                     Ok(response) => response,
                     Err(refusal) => return *refusal,
