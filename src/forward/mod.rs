@@ -28,7 +28,7 @@ use self::manner::Outgoing;
 use self::pool::{Lease, Pool};
 use self::tls_failure::Peer;
 use crate::model::{
-    Answer, Clock, Failure, FailureKind, Headers, KEPT_ANSWER_BYTES, Outcome, Request, Target,
+    Answer, Attempt, Clock, Failure, FailureKind, Headers, KEPT_ANSWER_BYTES, Outcome, Request, Target,
 };
 
 /// How requests are handed over.
@@ -82,6 +82,14 @@ pub struct Rest {
     pub read: Bytes,
     /// What is still to come.
     pub to_come: AnswerBody,
+}
+
+impl Handed {
+    /// The attempt of that number that it was, and what is not recorded of that.
+    pub fn into_attempt(self, number: u32) -> (Arc<Attempt>, WireAnswer, Option<Rest>) {
+        let Self { url, started_at, duration, outcome, wire, rest } = self;
+        (Arc::new(Attempt { number, target: url, started_at, duration, outcome }), wire, rest)
+    }
 }
 
 /// An answer with what is not recorded of it.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::RwLock;
 
 use super::Pipeline;
-use crate::model::{Attempt, Delivery, Headers, Request, Target, Then, Update};
+use crate::model::{Delivery, Headers, Request, Target, Then, Update};
 use crate::store::{Reader, Recorded, Selector, StoreError, Waiting};
 
 /// Of how many requests the headers are kept in memory beside the record.
@@ -110,13 +110,7 @@ impl Hold {
         };
         let handed = pipeline.forward.send(target, &request).await;
         let number = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let attempt = Arc::new(Attempt {
-            number,
-            target: handed.url,
-            started_at: handed.started_at,
-            duration: handed.duration,
-            outcome: handed.outcome,
-        });
+        let (attempt, ..) = handed.into_attempt(number);
         pipeline.presence.note(target, &attempt.outcome);
         let away = super::is_away(&attempt.outcome);
         let waiting = if away { Waiting::AsBefore } else { Waiting::NoMore };

@@ -15,7 +15,7 @@ pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed, Manner, Rest, WireAnswer};
 use crate::model::{
-    Attempt, Delivery, FailureKind, Incoming, NotForwarded, Origin, Outcome, Target, Then, Trouble, Update,
+    Delivery, FailureKind, Incoming, NotForwarded, Origin, Outcome, Target, Then, Trouble, Update,
 };
 use crate::store::{Store, StoreError, Waiting};
 
@@ -219,9 +219,8 @@ impl Pipeline {
         handed: Handed,
         ready: Ready,
     ) {
-        let Handed { url, started_at, duration, outcome, wire, rest } = handed;
-        self.presence.note(&target, &outcome);
-        let attempt = Arc::new(Attempt { number: 1, target: url, started_at, duration, outcome });
+        let (attempt, wire, rest) = handed.into_attempt(1);
+        self.presence.note(&target, &attempt.outcome);
         let to_hold = self.hold.as_ref().filter(|_| self.holds_when_away && is_away(&attempt.outcome));
         let held = to_hold.is_some();
         let delivery = Delivery { attempts: vec![Arc::clone(&attempt)], held, ..(*recorded).clone() };

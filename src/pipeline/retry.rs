@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
 use super::Pipeline;
-use crate::model::{Attempt, Delivery, Incoming, Target, Then, Update};
+use crate::model::{Delivery, Incoming, Target, Then, Update};
 use crate::store::Waiting;
 
 /// How many deliveries may wait for a retry at a time: each is in memory with its body.
@@ -45,14 +45,8 @@ impl Pipeline {
                 () = tokio::time::sleep(pause(retry)) => {}
             }
             let handed = self.hand_over(&incoming, &target).await;
-            self.presence.note(&target, &handed.outcome);
-            let attempt = Arc::new(Attempt {
-                number: retry.saturating_add(1),
-                target: handed.url,
-                started_at: handed.started_at,
-                duration: handed.duration,
-                outcome: handed.outcome,
-            });
+            let (attempt, ..) = handed.into_attempt(retry.saturating_add(1));
+            self.presence.note(&target, &attempt.outcome);
             let mut attempts = delivery.attempts.clone();
             attempts.push(Arc::clone(&attempt));
             delivery = Arc::new(Delivery { attempts, ..Delivery::clone(&delivery) });
