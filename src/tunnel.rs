@@ -3,6 +3,8 @@
 //! HTTP/2 has its names in lower case and those of one name together. Where they stood in the sender's request goes
 //! along, so that what is recorded is what was sent.
 
+pub mod early;
+
 use bytes::Bytes;
 use http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
 use jiff::fmt::rfc2822;
@@ -34,7 +36,7 @@ pub const HIDDEN_BY: HeaderName = HeaderName::from_static("mbaas-dev-hidden-by")
 /// Whoever gives a channel up lets go of what waits in it as well.
 pub const DISCARD: HeaderName = HeaderName::from_static("mbaas-dev-discard");
 
-/// In answers: the id of the delivery that is recorded. Without it, a relay keeps what it sent.
+/// In answers: the id of the delivery that is recorded, or [soon](early) is. Without it, a relay keeps what it sent.
 pub const DELIVERY: &str = "mbaas-dev-delivery";
 
 const PREFIX: &[u8] = b"mbaas-dev-";

@@ -15,9 +15,12 @@ pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed, Manner, Rest, WireAnswer};
 use crate::model::{
-    Delivery, FailureKind, Incoming, NotForwarded, Origin, Outcome, Target, Then, Trouble, Update,
+    Attempt, Delivery, FailureKind, Incoming, NotForwarded, Origin, Outcome, Target, Then, Trouble, Update,
 };
 use crate::store::{Store, StoreError, Waiting};
+
+/// A first attempt, and what is not recorded of it.
+type Made = (Arc<Attempt>, WireAnswer, Option<Rest>);
 
 /// How deliveries are handed over.
 #[derive(Clone, Debug)]
@@ -72,6 +75,25 @@ pub struct Delivered {
     pub rest: Option<Rest>,
     /// Resolves when the outcome is on disk as well.
     pub settled: oneshot::Receiver<()>,
+}
+
+/// Wants to hear a handler's answer before its delivery is recorded, if that has no more bytes than so many: whoever
+/// keeps the delivery until then may pass it on.
+pub struct Early {
+    /// Where the answer goes.
+    pub sender: oneshot::Sender<Answered>,
+    /// How long its body may be.
+    pub most_bytes: usize,
+}
+
+/// A handler's answer whose delivery is still being recorded.
+pub struct Answered {
+    /// What is kept of it, which is all.
+    pub attempt: Arc<Attempt>,
+    /// What the wire said beyond that.
+    pub wire: WireAnswer,
+    /// Resolves when the delivery is on disk; an error means that it could not be recorded.
+    pub recorded: oneshot::Receiver<()>,
 }
 
 /// Where the news of a delivery goes.
@@ -136,16 +158,22 @@ impl Pipeline {
     /// Records a delivery and hands it to `target`.
     ///
     /// The two overlap, but this returns only when the delivery is on disk: whoever acknowledges it to the sender
-    /// may rely on that. It goes on to its end even when the caller gives up.
+    /// may rely on that, and whoever may not wait for it hears of an answer `early`. It goes on to its end even when the
+    /// caller gives up.
     ///
     /// # Errors
     ///
     /// The delivery could not be recorded. A handler's failure is not an error but an outcome.
-    pub async fn deliver(&self, incoming: Incoming, target: Target) -> Result<Delivered, StoreError> {
+    pub async fn deliver(
+        &self,
+        incoming: Incoming,
+        target: Target,
+        early: Option<Early>,
+    ) -> Result<Delivered, StoreError> {
         let (ready, wait) = oneshot::channel();
         let this = self.clone();
         // In a box: a task moves what it runs, and this is large.
-        self.tasks.spawn(Box::pin(this.run(incoming, target, ready)));
+        self.tasks.spawn(Box::pin(this.run(incoming, target, early, ready)));
         wait.await.unwrap_or_else(|_ended| Err(self.store.closed()))
     }
 
@@ -160,8 +188,8 @@ impl Pipeline {
         let this = self.clone();
         self.tasks.spawn(Box::pin(async move {
             let incoming = Arc::new(incoming);
-            let handed = this.hand_over(&incoming, &target).await;
-            this.settle(incoming, recorded, target, handed, ready).await;
+            let made = this.hand_over(&incoming, &target).await.into_attempt(1);
+            this.settle(incoming, recorded, target, made, ready).await;
         }));
         wait.await.unwrap_or_else(|_ended| Err(self.store.closed()))
     }
@@ -182,7 +210,7 @@ impl Pipeline {
         recording.await.unwrap_or_else(|_ended| Err(self.store.closed()))
     }
 
-    async fn run(self, incoming: Incoming, target: Target, ready: Ready) {
+    async fn run(self, incoming: Incoming, target: Target, early: Option<Early>, ready: Ready) {
         let incoming = Arc::new(incoming);
         if let Some(hold) = &self.hold {
             if self.presence.is_paused() {
@@ -200,10 +228,17 @@ impl Pipeline {
             }
         }
         let record = self.record(Arc::clone(&incoming));
-        let hand_over = async { Ok(self.hand_over(&incoming, &target).await) };
+        let hand_over = async {
+            let mut made = self.hand_over(&incoming, &target).await.into_attempt(1);
+            let recorded = early.and_then(|early| early.tell(&mut made));
+            Ok((made, recorded))
+        };
         // Without a record there is nothing to answer with: the hand-over is given up, and the sender tries again.
         match tokio::try_join!(record, hand_over) {
-            Ok((delivery, handed)) => self.settle(incoming, delivery, target, handed, ready).await,
+            Ok((delivery, (made, recorded))) => {
+                recorded.map(|recorded| recorded.send(()).ok());
+                self.settle(incoming, delivery, target, made, ready).await;
+            }
             // The caller may have left; nobody else needs to know.
             Err(error) => drop(ready.send(Err(error))),
         }
@@ -216,10 +251,10 @@ impl Pipeline {
         incoming: Arc<Incoming>,
         recorded: Arc<Delivery>,
         target: Target,
-        handed: Handed,
+        made: Made,
         ready: Ready,
     ) {
-        let (attempt, wire, rest) = handed.into_attempt(1);
+        let (attempt, wire, rest) = made;
         self.presence.note(&target, &attempt.outcome);
         let to_hold = self.hold.as_ref().filter(|_| self.holds_when_away && is_away(&attempt.outcome));
         let held = to_hold.is_some();
@@ -334,6 +369,21 @@ fn is_away(outcome: &Outcome) -> bool {
             | FailureKind::TooLarge
             | FailureKind::Protocol => false,
         },
+    }
+}
+
+impl Early {
+    /// Tells of an answer, if it is one that can be told; who waits to hear that its delivery is recorded.
+    fn tell(self, (attempt, wire, rest): &mut Made) -> Option<oneshot::Sender<()>> {
+        match &attempt.outcome {
+            Outcome::Answered(answer) if rest.is_none() && answer.body.len() <= self.most_bytes => {
+                let (on_disk, recorded) = oneshot::channel();
+                let answered =
+                    Answered { attempt: Arc::clone(attempt), wire: std::mem::take(wire), recorded };
+                self.sender.send(answered).ok().map(|()| on_disk)
+            }
+            Outcome::Answered(_) | Outcome::Failed(_) => None,
+        }
     }
 }
 

@@ -7,17 +7,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use h2::RecvStream;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::answers::harmless;
+use super::early::split;
 use super::{News, Parts};
 use crate::model::{self, ChannelId};
-use crate::serve::{Body, Client};
+use crate::serve::{Client, Received};
 use crate::store::relay::{Claim, Stored};
-use crate::tunnel::{DELIVERY, Passing};
+use crate::tunnel::{DELIVERY, Passing, early};
 
 /// How many messages are under way at a time, and how many bytes of them, not counting the last.
 const MOST_UNDER_WAY: (usize, u64) = (128, 8 * 1024 * 1024);
@@ -137,37 +139,55 @@ impl Errand {
 
 impl Parcel {
     /// Hands a message over and passes the answer on; how many bytes it had, if the owner has it now.
-    async fn hand_over(mut self) -> Option<u64> {
-        self.client.ready().await.ok()?;
+    async fn hand_over(self) -> Option<u64> {
         let message = &self.stored.message;
-        let request = request(&message.request, self.passing)?;
-        let response = self.client.send_request(request).await.ok()?;
+        let request = head(&message.request, self.passing)?;
+        let mut response = send(self.client, request, &message.request).await.ok()?;
         // What is too large for the owner will never be taken.
-        let is_done =
+        let is_taken =
             response.headers().contains_key(DELIVERY) || response.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        if !is_done || !self.relay.store.ack(self.channel, self.epoch, &self.stored) {
+        let answer = if early::take_promise(response.headers_mut()) {
+            let (answer, promise) = split(response).await?;
+            self.relay.store.answer(message.id, harmless(answer));
+            promise.kept().await.then_some(None)
+        } else {
+            is_taken.then(|| Some(response.map(|body| Received::from(body).boxed())))
+        }?;
+        if !self.relay.store.ack(self.channel, self.epoch, &self.stored) {
             return None;
         }
         self.relay.metrics.delivered.inc();
-        self.relay.store.answer(message.id, harmless(response.map(BodyExt::boxed)));
+        if let Some(answer) = answer {
+            self.relay.store.answer(message.id, harmless(answer));
+        }
         Some(message.bytes())
     }
 }
 
-fn request(sent: &model::Request, passing: Passing) -> Option<Request<Body>> {
+fn head(sent: &model::Request, passing: Passing) -> Option<Request<()>> {
     let uri =
         Uri::builder().scheme("http").authority("relay").path_and_query(sent.path.as_str()).build().ok()?;
-    let body = Full::new(sent.body.clone()).map_err(|never| match never {});
+    let mut head = Request::builder().method(sent.method.as_str()).uri(uri).body(()).ok()?;
+    *head.headers_mut() = passing.announce(&sent.headers);
+    Some(head)
+}
+
+/// Sends a request; all of it leaves at once, as far as there is room.
+async fn send(
+    client: Client,
+    head: Request<()>,
+    sent: &model::Request,
+) -> Result<Response<RecvStream>, h2::Error> {
     // HTTP/2 knows no fields that concern one connection, and would refuse all of it.
     let mut trailers = sent.trailers.clone();
     trailers.drop_hop_by_hop();
-    let body = if trailers.is_empty() {
-        body.boxed()
-    } else {
-        let trailers = trailers.to_map();
-        body.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed()
-    };
-    let mut request = Request::builder().method(sent.method.as_str()).uri(uri).body(body).ok()?;
-    *request.headers_mut() = passing.announce(&sent.headers);
-    Some(request)
+    let (has_trailers, has_body) = (!trailers.is_empty(), !sent.body.is_empty());
+    let (response, mut stream) = client.ready().await?.send_request(head, !has_body && !has_trailers)?;
+    if has_body {
+        stream.send_data(sent.body.clone(), !has_trailers)?;
+    }
+    if has_trailers {
+        stream.send_trailers(trailers.to_map())?;
+    }
+    response.await
 }

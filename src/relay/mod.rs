@@ -6,6 +6,7 @@
 mod access;
 mod answers;
 mod certificate;
+mod early;
 mod giving_up;
 mod handing;
 mod ingest;

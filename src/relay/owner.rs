@@ -17,7 +17,7 @@ use super::metrics::Refused;
 use super::places::Place;
 use super::proxies::Sender;
 use super::{News, Parts};
-use crate::serve::{Arrived, Body, HEARTBEAT, SILENCE, Socket, ask_through, upgraded};
+use crate::serve::{Arrived, Body, Ended, HEARTBEAT, SILENCE, Socket, ask_through, upgraded};
 use crate::store::relay::{Claim, Claimant, GIVEN_UP, NoClaim, TokenHash};
 use crate::tunnel::{CHANNEL, HAS, HIDDEN_BY, LISTEN_TOKEN, PUBLIC_URL, WAITING};
 use crate::websocket::{self, code};
@@ -207,14 +207,13 @@ async fn rest_and_hand_over(relay: &Arc<Parts>, mut stream: Stream, claim: Claim
 /// Hands over what there is, until there was nothing for a while. HTTP/2 begins and ends with it.
 async fn hand_over(stream: Stream, errand: &mut Errand) -> Result<Stream, &'static str> {
     let (stream, comes_back) = websocket::lend(stream);
-    let tasks = errand.relay.tasks.clone();
-    let Ok(Ok((client, connection))) = timeout(OPENING, ask_through(stream, tasks)).await else {
+    let Ok(Ok((client, connection))) = timeout(OPENING, ask_through(stream)).await else {
         return Err("it does not speak HTTP/2");
     };
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return Err(match ended {
-            Err(error) if error.is_timeout() => SILENT,
+            Err(Ended::Silent) => SILENT,
             _ => "it left",
         }),
         // With it goes the client, and so the connection ends.

@@ -1,6 +1,7 @@
 //! Listening for HTTP: one accept loop for every service that we run, HTTP/1.1 and HTTP/2 with prior knowledge, in clear
 //! or over TLS.
 
+mod asking;
 mod body;
 mod conformance;
 mod crowd;
@@ -15,6 +16,7 @@ mod upgrade;
 mod wire_heads;
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::asking::{Client, Ended, Received, ask_through};
 pub use self::body::{BodyReader, NoBody, ReadBody, discard};
 use self::conformance::Refusal;
 use self::crowd::Crowd;
@@ -42,14 +45,17 @@ use self::neighbours::Neighbours;
 pub use self::neighbours::subscriber;
 pub use self::socket::Socket;
 use self::stalling::Stalling;
-pub use self::stream::{Client, HEARTBEAT, SILENCE, ask_through, serve_through};
+pub use self::stream::{HEARTBEAT, SILENCE, serve_through};
 pub use self::tls::{BadTls, Identity, Tls, TlsFiles, valid_until};
 pub use self::upgrade::upgraded;
 use self::wire_heads::{MOST_FIELDS, Watched};
 use crate::model::Headers;
 
 /// The body of an answer: whole, or passed on as it comes.
-pub type Body = BoxBody<Bytes, hyper::Error>;
+pub type Body = BoxBody<Bytes, BoxError>;
+
+/// Why a body broke off.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The largest head that is read, in bytes; a larger one is answered 431.
 const LARGEST_HEAD: usize = 64 * 1024;

@@ -1,13 +1,12 @@
-//! HTTP/2 through a stream that is there already, such as a tunnel: the side that answers, and the side that asks.
+//! HTTP/2 through a stream that is there already, such as a tunnel: the side that answers.
 //!
-//! Both ask each other for a sign of life every [`HEARTBEAT`], and give up when none comes.
+//! Both sides ask each other for a sign of life every [`HEARTBEAT`], and give up when none comes.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http2 as client;
 use hyper::server::conn::http2 as server;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,7 +21,7 @@ use crate::model::Headers;
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// How long it may take for it.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Whoever is silent for so long is gone.
 pub const SILENCE: Duration = HEARTBEAT.saturating_add(PATIENCE);
@@ -31,18 +30,14 @@ pub const SILENCE: Duration = HEARTBEAT.saturating_add(PATIENCE);
 const MOST_STREAMS: u32 = 250;
 
 /// The largest head that is read, in bytes: more than is taken of a sender, since fields are added to it.
-const LARGEST_HEAD: u32 = 256 * 1024;
+pub(super) const LARGEST_HEAD: u32 = 256 * 1024;
 
-/// How much of one body may be on its way, and how much of all together, in bytes: of requests, which are large at times
-/// and come to one who has one such stream, and of answers, which go to one who has thousands.
+/// How much of one request may be on its way, and how much of all together, in bytes: they are large at times, and come to
+/// one who has one such stream.
 const WINDOWS: (u32, u32) = (1024 * 1024, 8 * 1024 * 1024);
-const WINDOWS_FOR_ANSWERS: (u32, u32) = (256 * 1024, 1024 * 1024);
 
 /// How much of a body is sent as one piece, in bytes: each is written on its own, and others wait for it.
 const PIECE: u32 = 64 * 1024;
-
-/// Sends requests through a stream; clones share it.
-pub type Client = client::SendRequest<Body>;
 
 /// Serves one client until it leaves or `stop` is cancelled; then what is under way is finished.
 pub async fn serve_through<T, S, F>(
@@ -81,25 +76,4 @@ where
             connection.await
         }
     }
-}
-
-/// Makes a client of a stream, and what drives it: that ends when the other side is gone.
-pub async fn ask_through<T>(
-    io: T,
-    tasks: TaskTracker,
-) -> Result<(Client, impl Future<Output = Result<(), hyper::Error>> + Send), hyper::Error>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (of_one, of_all) = WINDOWS_FOR_ANSWERS;
-    client::Builder::new(Owner(tasks))
-        .timer(TokioTimer::new())
-        .max_header_list_size(LARGEST_HEAD)
-        .initial_stream_window_size(of_one)
-        .initial_connection_window_size(of_all)
-        .keep_alive_interval(HEARTBEAT)
-        .keep_alive_timeout(PATIENCE)
-        .keep_alive_while_idle(true)
-        .handshake(TokioIo::new(io))
-        .await
 }

@@ -124,7 +124,7 @@ impl Road {
                     relayed: None,
                     request,
                 };
-                let delivered = pipeline.in_manner(manner).deliver(incoming, target.clone()).await?;
+                let delivered = pipeline.in_manner(manner).deliver(incoming, target.clone(), None).await?;
                 let delivery = Delivery::clone(&delivered.delivery);
                 // Should its outcome be lost, the delivery itself is still on disk.
                 drop(delivered.settled.await);

@@ -11,6 +11,7 @@ use http::{Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Frame;
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::provenance::{DELIVERY, Provenance};
@@ -23,13 +24,18 @@ use crate::model::{
     Answer, Clock, Delivery, DeliveryId, Failure, FailureKind, Incoming, NotForwarded, Origin, Outcome,
     Relayed, Request, Secret, Trouble, Update, Verdict,
 };
-use crate::pipeline::Delivered;
-use crate::serve::{Arrived, Body, BodyReader, NoBody, ReadBody, discard};
+use crate::pipeline::{Answered, Delivered, Early};
+use crate::serve::{Arrived, Body, BodyReader, BoxError, NoBody, ReadBody, discard};
 use crate::signature::{Claim, Keyring};
 use crate::store::{Recorded, StoreError};
+use crate::tunnel::early;
 
 /// How long a delivery from a relay waits for its turn at the most.
 const TURN: Duration = Duration::from_secs(20);
+
+/// How many deliveries from a relay may be answered before they are recorded. Among more of them, all wait for the same
+/// transaction: to answer sooner and say so later would take longer than that.
+const MOST_EARLY: usize = 4;
 
 /// What becomes of deliveries whose signature is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +63,20 @@ pub struct Settings {
     pub max_body: usize,
 }
 
+/// What a relay is told of a request.
+pub struct Reply {
+    /// The answer, which names the delivery once that is, or will be, recorded.
+    pub response: Response<Body>,
+    /// The record, if that is not certain yet.
+    pub recording: Option<Recording>,
+}
+
+/// A delivery that is being recorded while its sender has the answer already.
+pub struct Recording {
+    on_disk: oneshot::Receiver<()>,
+    _place: OwnedSemaphorePermit,
+}
+
 /// A cloneable handle to the ingress service.
 #[derive(Clone)]
 pub struct Ingress(Arc<Parts>);
@@ -68,19 +88,21 @@ struct Parts {
     router: Router,
     bus: Bus,
     clock: Clock,
+    early: Arc<Semaphore>,
 }
 
 impl Ingress {
     /// A service that feeds `router`.
     pub fn new(settings: Settings, names: WireNames, router: Router, bus: Bus, clock: Clock) -> Self {
         let bodies = BodyReader::new(settings.max_body);
-        Self(Arc::new(Parts { settings, bodies, names, router, bus, clock }))
+        let early = Arc::new(Semaphore::new(MOST_EARLY));
+        Self(Arc::new(Parts { settings, bodies, names, router, bus, clock, early }))
     }
 
     /// Takes one request; the answer is for its sender.
     pub async fn receive(self, arrived: Arrived) -> Response<Body> {
         match self.0.read(arrived, None).await {
-            Ok((incoming, ours)) => self.0.hand_on(incoming, ours).await,
+            Ok((incoming, ours)) => self.0.hand_on(incoming, ours, None).await,
             Err(refusal) => self.0.refuse(refusal),
         }
     }
@@ -97,13 +119,25 @@ impl Ingress {
         self,
         arrived: Arrived,
         relayed: Relayed,
-    ) -> Result<Response<Body>, Box<Response<Body>>> {
+    ) -> Result<Reply, Box<Response<Body>>> {
         let (line, after) = (relayed.line.clone(), relayed.after);
         let incoming = self.0.read_relayed(arrived, relayed).await?;
         if timeout(TURN, line.wait_for(after)).await.is_err() {
             return Err(Box::new(try_again("turn", "what comes before it is not recorded")));
         }
-        Ok(self.0.hand_on(incoming, false).await)
+        let (id, place) = (incoming.id.clone(), Arc::clone(&self.0.early).try_acquire_owned().ok());
+        let (sender, answered) = oneshot::channel();
+        let early = place.is_some().then_some(Early { sender, most_bytes: early::LONGEST });
+        let response = self.0.hand_on(incoming, false, early);
+        tokio::select! {
+            biased;
+            // An error means that there is none so early.
+            Ok(Answered { attempt, wire, recorded }) = answered => {
+                let recording = place.map(|place| Recording { on_disk: recorded, _place: place });
+                Ok(Reply { response: came_of(&id, &attempt.outcome, wire, None), recording })
+            }
+            response = response => Ok(Reply { response, recording: None }),
+        }
     }
 
     /// Hands on a request that a relay passes on again, since an earlier run of ours recorded it and then ended; if, once it is
@@ -124,6 +158,13 @@ impl Ingress {
             Ok(_) => try_again("turn", "it was taken up meanwhile"),
             Err(refusal) => *refusal,
         }
+    }
+}
+
+impl Recording {
+    /// Whether the delivery is on disk in the end.
+    pub async fn succeeds(self) -> bool {
+        self.on_disk.await.is_ok()
     }
 }
 
@@ -225,13 +266,13 @@ impl Parts {
         }
     }
 
-    async fn hand_on(&self, incoming: Incoming, ours: bool) -> Response<Body> {
+    async fn hand_on(&self, incoming: Incoming, ours: bool, early: Option<Early>) -> Response<Body> {
         let (id, verdict) = (incoming.id.clone(), incoming.signature);
         let unverified = self.settings.verify == Verify::Strict && verdict != Verdict::Valid;
         let not_forwarded = incoming.not_forwarded.or(unverified.then_some(NotForwarded::Unverified));
         let mut taken = match not_forwarded {
             Some(why) => self.router.record_only(incoming, why).await,
-            None => self.router.deliver(incoming).await,
+            None => self.router.deliver(incoming, early).await,
         };
         if let Ok(Taken::Delivered(delivered)) = &mut taken
             && ours
@@ -299,10 +340,16 @@ fn relay(id: &DeliveryId, delivered: Delivered) -> Response<Body> {
     if delivered.delivery.held {
         return held(id);
     }
-    match delivered.delivery.last_attempt().map(|attempt| &attempt.outcome) {
-        Some(Outcome::Answered(answer)) => pass_on(id, answer, delivered.wire, delivered.rest),
-        Some(Outcome::Failed(failure)) => undelivered(id, failure),
+    match delivered.delivery.last_attempt() {
+        Some(attempt) => came_of(id, &attempt.outcome, delivered.wire, delivered.rest),
         None => held(id),
+    }
+}
+
+fn came_of(id: &DeliveryId, outcome: &Outcome, wire: WireAnswer, rest: Option<Rest>) -> Response<Body> {
+    match outcome {
+        Outcome::Answered(answer) => pass_on(id, answer, wire, rest),
+        Outcome::Failed(failure) => undelivered(id, failure),
     }
 }
 
@@ -328,16 +375,16 @@ struct Behind {
 
 impl hyper::body::Body for Behind {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { first, rest } = &mut *self;
         match [first, &mut rest.read].into_iter().find(|read| !read.is_empty()) {
             Some(read) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(read))))),
-            None => Pin::new(&mut rest.to_come).poll_frame(cx),
+            None => Pin::new(&mut rest.to_come).poll_frame(cx).map_err(Into::into),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{Delivery, EventFilter, EventType, Incoming, NotForwarded, Target};
-use crate::pipeline::{Delivered, Pipeline};
+use crate::pipeline::{Delivered, Early, Pipeline};
 use crate::store::StoreError;
 
 /// Where deliveries go.
@@ -68,9 +68,9 @@ impl Router {
     }
 
     /// Records a delivery and hands it to its target, if it has one.
-    pub async fn deliver(&self, incoming: Incoming) -> Result<Taken, StoreError> {
+    pub async fn deliver(&self, incoming: Incoming, early: Option<Early>) -> Result<Taken, StoreError> {
         match self.routes.target(incoming.kind.event_type.as_ref()) {
-            Ok(target) => self.pipeline.deliver(incoming, target.clone()).await.map(Taken::Delivered),
+            Ok(target) => self.pipeline.deliver(incoming, target.clone(), early).await.map(Taken::Delivered),
             Err(why) => self.record_only(incoming, why).await,
         }
     }

@@ -117,7 +117,7 @@ impl Watch {
                 let file = name.display().to_string().into();
                 self.bus.publish(Update::Fired(incoming.id.clone(), file));
                 // What the store has to say was published already.
-                drop(self.router.deliver(incoming).await);
+                drop(self.router.deliver(incoming, None).await);
             }
             Ok(None) => {}
             Err(message) => {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::handler::{Handler, answer};
@@ -56,6 +57,55 @@ fn an_event_reaches_the_handler_through_the_relay_and_its_answer_comes_back() {
         assert!(reply.head.contains(expected), "{expected}\n{}", reply.head);
     }
     assert!(!reply.head.contains("set-cookie"), "{}", reply.head);
+}
+
+/// Nobody else can write to the record until it is rolled back.
+fn locked(world: &World) -> Connection {
+    let other = Connection::open(world.folder().join(".mbaas-dev/deliveries.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+#[test]
+fn a_sender_has_its_answer_before_it_is_recorded_here_and_the_relay_keeps_the_request_until_then() {
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
+    handler.become_(answer(207, &[("mbaas-dev-recorded", "now")], b"early"));
+    let relay = Relay::start(&of_relay, &[]);
+    let mut listen = relay.listen(&world, &["--forward", &handler.target()]);
+    let channel = channel(&listen);
+
+    let other = locked(&world);
+    let reply = send(&relay.address, "POST", &channel, "", b"{}").unwrap();
+    assert_eq!((reply.status, reply.body.as_slice()), (207, &b"early"[..]), "{}", reply.head);
+    assert!(!reply.head.contains("mbaas-dev-recorded"), "{}", reply.head);
+    let id = reply.head.split("mbaas-dev-delivery: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    assert_eq!((relay.health()["waiting"].clone(), recorded(&world)), (1.into(), vec![]));
+    other.execute_batch("ROLLBACK").unwrap();
+    relay.is_drained();
+    let known = recorded(&world);
+    assert_eq!((known.len(), &known[0]["id"]), (1, &id.into()));
+    assert_eq!(known[0]["attempts"][0]["status"], 207);
+    handler.next();
+
+    // What could not be recorded after all is handed over again until it is.
+    let other = locked(&world);
+    assert_eq!(send(&relay.address, "POST", &channel, "", b"{}").unwrap().status, 207);
+    assert_eq!(listen.next("error")["code"], "store");
+    assert_eq!(relay.health()["waiting"], 1);
+    other.execute_batch("ROLLBACK").unwrap();
+    relay.is_drained();
+    assert_eq!(recorded(&world).len(), 2);
+    handler.next();
+    handler.next();
+
+    // Whatever the handler says, and however much of it.
+    for (status, length) in [(204, 0), (200, 0), (500, 1), (200, 16_384), (200, 16_385), (200, 2_000_000)] {
+        let body = vec![b'x'; length];
+        handler.become_(answer(status, &[("mbaas-dev-recorded", "later")], &body));
+        let reply = send(&relay.address, "POST", &channel, "", b"{}").unwrap();
+        assert_eq!((reply.status, reply.body == body), (status, true), "{length}");
+        relay.is_drained();
+    }
 }
 
 #[test]

@@ -11,9 +11,9 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::bus::{Bus, Subscription};
 use crate::model::{ChannelId, Delivery, Line, Relayed, Update};
 use crate::serve::{Arrived, Body};
-use crate::sources::ingress::{Ingress, again};
+use crate::sources::ingress::{Ingress, Reply, again};
 use crate::store::{Reader, Recorded, StoreError};
-use crate::tunnel::{DELIVERY, Passing};
+use crate::tunnel::{DELIVERY, Passing, early};
 
 /// What all tunnels of this run have in common, one after the other.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ impl Lane {
         let relayed =
             Relayed { channel, seq, after, arrived_at, late, line: line.clone(), sent_on_with: None };
         let arrived = Arrived { request, headers, peer };
-        match found {
+        let mut response = match found {
             Ok(Some(Found::Settled(recorded))) => again(&recorded),
             Ok(Some(Found::Left(delivery))) => {
                 let number = delivery.number;
@@ -109,17 +109,32 @@ impl Lane {
             Ok(Some(Found::Deleted)) => deleted(),
             // If it had its turn, something went wrong then, or it is being recorded.
             Ok(None) => {
-                let response = match ingress.receive_relayed(arrived, relayed).await {
-                    Ok(response) => response,
+                let (mut response, recording) = match ingress.receive_relayed(arrived, relayed).await {
+                    Ok(Reply { response, recording }) => (response, recording),
                     Err(refusal) => return *refusal,
                 };
+                let set_right = async move { lanes.set_right(channel, &line, seq, after).await };
+                if let Some(recording) = recording {
+                    early::promise(response.headers_mut());
+                    let trailers = async {
+                        if recording.succeeds().await {
+                            return Some(Ok(early::keep()));
+                        }
+                        set_right.await;
+                        None
+                    };
+                    return response.map(|body| body.with_trailers(trailers).boxed());
+                }
                 if !response.headers().contains_key(DELIVERY) {
-                    lanes.set_right(channel, &line, seq, after).await;
+                    set_right.await;
                 }
                 response
             }
             Err(_) => bare(StatusCode::SERVICE_UNAVAILABLE),
-        }
+        };
+        // Whatever the handler says.
+        early::take_promise(response.headers_mut());
+        response
     }
 
     /// Looks for what is recorded under a number of the relay's; what is under way is waited for.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Request;
-use http_body_util::{BodyExt, Full, StreamBody};
 use jiff::Timestamp;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use crate::contract::WireNames;
 use crate::forward::{self, Forward};
 use crate::model::{ChannelId, Clock, Headers, Incoming, Line, Relayed, Secret};
 use crate::pipeline::{self, Pipeline};
-use crate::serve::{Body, Client, ask_through, serve_through};
+use crate::serve::{Client, ask_through, serve_through};
 use crate::signature::{Key, Keyring};
 use crate::sources::ingress::{Ingress, Settings, Verify};
 use crate::sources::resign::Resign;
@@ -70,13 +69,13 @@ impl Ours {
         let lane = self.lanes.open(self.channel, self.lanes.recorded_up_to(self.channel).await.unwrap());
         let service = move |arrived| lane.clone().receive(arrived);
         self.tasks.spawn(serve_through(near, service, CancellationToken::new(), self.tasks.clone()));
-        let (client, connection) = ask_through(far, self.tasks.clone()).await.unwrap();
+        let (client, connection) = ask_through(far).await.unwrap();
         self.tasks.spawn(connection);
         client
     }
 
-    fn request(&self, seq: i64, after: i64, body: Body) -> Request<Body> {
-        let mut request = Request::post("http://relay/").body(body).unwrap();
+    fn request(&self, seq: i64, after: i64) -> Request<()> {
+        let mut request = Request::post("http://relay/").body(()).unwrap();
         let passing = Passing { seq, after, arrived_at: self.clock.now(), late: false };
         *request.headers_mut() = passing.announce(&Headers::new());
         request
@@ -86,8 +85,10 @@ impl Ours {
     async fn hand_over(&self, client: &Client, seq: i64, after: i64) -> String {
         let again = async {
             loop {
-                let body = Full::new(Bytes::from("{}")).map_err(|never| match never {}).boxed();
-                let response = client.clone().send_request(self.request(seq, after, body)).await.unwrap();
+                let mut client = client.clone().ready().await.unwrap();
+                let (response, mut body) = client.send_request(self.request(seq, after), false).unwrap();
+                body.send_data(Bytes::from("{}"), true).unwrap();
+                let response = response.await.unwrap();
                 if let Some(id) = response.headers().get(DELIVERY) {
                     return id.to_str().unwrap().to_owned();
                 }
@@ -161,9 +162,7 @@ async fn what_an_earlier_run_left_is_taken_up_although_the_first_try_breaks_off(
 
     let ours = Ours { channel: ours.channel, ..Ours::new(folder.path()).await };
     let tunnel = ours.tunnel().await;
-    let endless = StreamBody::new(futures_util::stream::pending()).boxed();
-    let mut first = tunnel.clone();
-    let first = first.send_request(ours.request(1, 0, endless));
+    let (first, _endless) = tunnel.clone().send_request(ours.request(1, 0), false).unwrap();
     let again = ours.hand_over(&tunnel, 1, 0);
     tokio::select! {
         biased;

@@ -16,6 +16,7 @@ mod sqlite;
 mod window;
 mod writer;
 
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use crate::model::{ChannelId, Clock, Request};
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A handler's answer on its way to whoever sent the message.
-pub type Answer = Response<BoxBody<Bytes, hyper::Error>>;
+pub type Answer = Response<BoxBody<Bytes, Box<dyn Error + Send + Sync>>>;
 
 /// The id of a message: it tells apart what was sent twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
