@@ -107,8 +107,6 @@ pub enum ListenError {
 /// What a tunnel that is open looks like from outside.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    /// The channel that is ours.
-    pub channel: ChannelId,
     /// The URL that senders reach it by.
     pub public: String,
     /// How many deliveries wait at the relay.
@@ -195,6 +193,7 @@ impl Listen {
         });
         let ingress = Ingress::new(settings.ingress, names, router, bus.clone(), clock.clone());
         let tunnel = settings.tunnel.map(|settings| Tunnel {
+            remember: remember(folder.clone(), settings.relay.to_string()),
             settings,
             ingress: ingress.clone(),
             folder: folder.path().to_owned(),
@@ -248,11 +247,7 @@ impl Listen {
     pub async fn open_tunnel(&mut self) -> Result<Option<Gate>, Unusable> {
         let Some((tunnel, opened)) = &mut self.tunnel else { return Ok(None) };
         *opened = tunnel.open_first().await?;
-        let gate = |opened: &Opened| Gate {
-            channel: opened.channel,
-            public: opened.public.clone(),
-            waiting: opened.waiting,
-        };
+        let gate = |opened: &Opened| Gate { public: opened.public.clone(), waiting: opened.waiting };
         Ok(opened.as_ref().map(gate))
     }
 
@@ -314,6 +309,14 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
         address.set_ip(local);
     }
     address
+}
+
+/// What keeps the channel at a relay in the state folder.
+fn remember(
+    folder: StateFolder,
+    relay: String,
+) -> Box<dyn Fn(ChannelId) -> Result<(), String> + Send + Sync> {
+    Box::new(move |channel| folder.remember_channel(&relay, channel).map_err(|error| error.to_string()))
 }
 
 fn no_watch(error: &notify::Error) -> Trouble {

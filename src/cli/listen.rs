@@ -175,7 +175,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         artifact_lifetime,
     };
     let gate = tokio::select! {
-        gate = tunnel::open(&mut listen, tunnel.as_ref(), &session) => gate?,
+        gate = listen.open_tunnel() => gate?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     let inspector = listen.inspector();

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::Session;
 use super::output::Output;
-use crate::app::listen::{Gate, Listen};
+use crate::app::listen::Gate;
 use crate::model::{Printable, Secret};
 use crate::sources::resign::Resign;
 use crate::sources::tunnel::{RelayUrl, Settings};
@@ -50,19 +50,6 @@ impl TunnelArgs {
         let (relay, access) = (relay.clone(), self.access_token.clone());
         Ok(Some(Settings { relay, access, token, channel }))
     }
-}
-
-/// Opens the tunnel, if there is to be one, and remembers the channel; `None` when it cannot be opened yet.
-pub async fn open(
-    listen: &mut Listen,
-    tunnel: Option<&Settings>,
-    session: &Session,
-) -> anyhow::Result<Option<Gate>> {
-    let gate = listen.open_tunnel().await?;
-    if let (Some(tunnel), Some(gate)) = (tunnel, &gate) {
-        session.state.remember_channel(&tunnel.relay.to_string(), gate.channel)?;
-    }
-    Ok(gate)
 }
 
 /// Says what senders on the internet reach it by.

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::handler::{Handler, answer};
-use crate::relaying::{PATIENCE, Relay, TOKEN, Wire, channel, recorded, send, trigger};
+use crate::relaying::{PATIENCE, Relay, TOKEN, Wire, channel, metric, recorded, send, trigger};
 use crate::surroundings::with_clock;
 use crate::world::{Listening, World};
 
@@ -401,6 +401,29 @@ fn listen_is_ready_without_its_relay_and_says_so_when_that_comes() {
     assert!(public.starts_with("https://hooks.example/in/"), "{public}");
     let path = public.strip_prefix("https://hooks.example").unwrap();
     assert_eq!(send(&address, "POST", path, "", b"x").unwrap().status, 200);
+    // The next run says what it has of that channel.
+    let secrets: Value =
+        serde_json::from_slice(&std::fs::read(world.folder().join(".mbaas-dev/secrets.json")).unwrap())
+            .unwrap();
+    let channel = secrets["tunnels"][&url]["channel"].as_str();
+    assert_eq!(channel, Some(path.trim_start_matches("/in/").trim_end_matches('/')), "{secrets}");
+}
+
+/// It takes as long as a tunnel stays awake.
+#[test]
+fn a_tunnel_with_nothing_to_do_goes_to_rest_and_is_used_again() {
+    let (of_relay, world) = (World::new(), World::new());
+    let relay = Relay::start(&of_relay, &[]);
+    let listen = relay.listen(&world, &[]);
+    let channel = channel(&listen);
+    for _ in 0..2 {
+        assert_eq!(send(&relay.address, "POST", &channel, "", b"x").unwrap().status, 200);
+        thread::sleep(Duration::from_secs(32));
+    }
+    assert_eq!(send(&relay.address, "POST", &channel, "", b"x").unwrap().status, 200);
+    assert_eq!(metric(&relay, "tunnels_opened_total"), 1);
+    let seen: Vec<Value> = listen.interrupt().1;
+    assert!(seen.iter().all(|line| line["type"] != "reconnecting"), "{seen:?}");
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub struct Tunnel {
     pub tasks: TaskTracker,
     /// Says what it is like, to whoever asks.
     pub status: watch::Sender<TunnelStatus>,
+    /// Keeps the channel for the next run: whoever does not say what it has gets less than it lacks, once a relay is restored.
+    pub remember: Box<dyn Fn(ChannelId) -> Result<(), String> + Send + Sync>,
 }
 
 /// How a tunnel that was open ended.
@@ -147,7 +149,9 @@ impl Tunnel {
             let is_away = matches!(opened, Err(NotOpened::Away(_)));
             let why = match opened {
                 Ok(opened) => {
-                    channel = Some(opened.channel);
+                    if channel.replace(opened.channel) != Some(opened.channel) {
+                        self.remember(opened.channel);
+                    }
                     self.is_open(&opened);
                     if !std::mem::take(&mut is_greeted) {
                         self.bus.publish(Update::TunnelUp(opened.public.as_str().into(), opened.waiting));
@@ -198,6 +202,13 @@ impl Tunnel {
                 // Whatever was in the way before may be gone after a sleep.
                 _ = leap(&self.clock) => tries = 0,
             }
+        }
+    }
+
+    fn remember(&self, channel: ChannelId) {
+        if let Err(message) = (self.remember)(channel) {
+            let hint = "its public URL stays, but keep the state folder writable".to_owned();
+            self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "state", message, hint })));
         }
     }
 
