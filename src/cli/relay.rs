@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Session;
-use super::arguments::{age, bytes, size, whole};
+use super::arguments::{age, bytes, size, size_or_zero, whole};
 use super::output::Output;
 use super::report::{Exit, Usage};
 use crate::app::shutdown::{Reason, Signals};
@@ -22,6 +22,7 @@ use crate::model::{FORMAT_VERSION, Secret};
 use crate::relay::{
     AccessFrom, Mode, Network, PerAddress, PublicUrl, Relay, Settings, TlsFiles, WhenOffline,
 };
+use crate::store::Room;
 
 /// Run a relay on a public host: a public URL for every `listen --tunnel`
 ///
@@ -88,6 +89,13 @@ struct ServeArgs {
     /// How much the bodies that wait in one channel may have together
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
     max_waiting_size: u64,
+    /// How much the bodies that wait in all channels may have together [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_total_size: Option<u64>,
+    /// Take nothing more, and answer 503, while the disk has less than this left; 0 goes on until it is full
+    /// [default: 64M, or a sixteenth of a small disk]
+    #[arg(long, value_name = "SIZE", value_parser = size_or_zero)]
+    min_free: Option<u64>,
     /// How many channels there may be of one access token: each `listen` with a state folder of its own has one
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = whole(1..=1_000_000_000_u64))]
     max_channels: u64,
@@ -251,8 +259,10 @@ fn settings(arguments: ServeArgs, public_url: PublicUrl, folder: &Path) -> Setti
             WhenOfflineArg::Queue => WhenOffline::Queue,
             WhenOfflineArg::Reject => WhenOffline::Reject,
         },
-        max_body: arguments.max_body,
+        // What is larger than all that may wait would never be taken.
+        max_body: arguments.max_body.min(usize::try_from(arguments.max_waiting_size).unwrap_or(usize::MAX)),
         most_waiting: (arguments.max_waiting, arguments.max_waiting_size),
+        most_waiting_in_all: arguments.max_total_size,
         most_channels: arguments.max_channels,
         most_tunnels: usize::try_from(arguments.max_tunnels).unwrap_or(usize::MAX),
         most_per_second: (arguments.max_rate > 0).then_some(arguments.max_rate),
@@ -262,6 +272,7 @@ fn settings(arguments: ServeArgs, public_url: PublicUrl, folder: &Path) -> Setti
         },
         trusted_proxies: arguments.trusted_proxy,
         keep: arguments.keep,
+        room: Room { least_free: arguments.min_free, most: None, ballast: true },
     }
 }
 

@@ -9,13 +9,14 @@ use http::{Method, Response, StatusCode, Uri};
 use tokio::time::timeout;
 
 use super::answers::{kept, report, try_again};
+use super::coming::OnItsWay;
 use super::metrics::Told;
 use super::proxies::Sender;
 use super::rate::Rate;
 use super::{Mode, News, Parts, WhenOffline};
 use crate::model::{ChannelId, Request};
 use crate::serve::{Arrived, Body, NoBody, ReadBody, discard, subscriber};
-use crate::store::relay::{Call, Found, Message, MessageId};
+use crate::store::relay::{Call, Found, Message, MessageId, Waiting};
 use crate::tunnel;
 
 /// How long a sender waits for the handler's answer: those of Meeting BaaS give up after 30 seconds.
@@ -96,6 +97,25 @@ fn unknown(relay: &Parts, sender: Sender) -> Decision {
     }
 }
 
+/// Whether one more may wait, in its channel and at the relay. What is there since it was on its way counts twice rather than
+/// not at all.
+async fn has_room(relay: &Parts, channel: ChannelId, coming: &OnItsWay<'_>) -> bool {
+    let fits = |waiting: Waiting, coming: Waiting, (messages, bytes): (u64, u64)| {
+        waiting.messages + coming.messages <= messages && waiting.bytes + coming.bytes <= bytes
+    };
+    let of_channel = match relay.store.find(channel).await {
+        Found::Open { waiting, .. } => fits(waiting, coming.in_channel, relay.settings.most_waiting),
+        // Then it is not kept, which is told in other words.
+        Found::GivenUp | Found::Nothing => true,
+    };
+    let most_in_all = relay.settings.most_waiting_in_all.unwrap_or(u64::MAX);
+    of_channel && fits(relay.store.waiting(), coming.in_all, (u64::MAX, most_in_all))
+}
+
+fn full() -> Decision {
+    (Told::Full, try_again(30, "full", "as much waits here as may wait"))
+}
+
 fn given_up() -> Decision {
     (Told::GivenUp, report(StatusCode::GONE, "given_up", "this channel was given up"))
 }
@@ -142,6 +162,10 @@ async fn decide(
         body: body.bytes,
         trailers: body.trailers,
     };
+    let on_its_way = relay.coming.enter(channel, request.body.len() as u64);
+    if !has_room(relay, channel, &on_its_way).await {
+        return full();
+    }
     let id = MessageId::new(&relay.clock);
     let message = Arc::new(Message { id, arrived_at: relay.clock.now(), request });
     // Before it is put: its answer may come at once.
@@ -150,7 +174,7 @@ async fn decide(
         return (Told::Crowded, try_again(5, "crowded", "too many requests are written at the moment"));
     };
     let put = relay.store.put(channel, message).await;
-    drop(turn);
+    drop((turn, on_its_way));
     if let Err(error) = put {
         if relay.store.find(channel).await == Found::GivenUp {
             return given_up();
@@ -196,7 +220,7 @@ async fn look_at(relay: &Parts, channel: ChannelId, sender: Sender) -> Result<bo
     }
     let (messages, bytes) = settings.most_waiting;
     if waiting.messages >= messages || waiting.bytes >= bytes {
-        return no(Told::Full, try_again(30, "full", "as much waits in this channel as may wait"));
+        return Err(Box::new(full()));
     }
     Ok(owned)
 }

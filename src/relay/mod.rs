@@ -6,6 +6,7 @@
 mod access;
 mod answers;
 mod certificate;
+mod coming;
 mod early;
 mod giving_up;
 mod handing;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::access::{Access, Admission};
+use self::coming::Coming;
 use self::metrics::{Metrics, Told};
 use self::places::Places;
 use self::proxies::Proxies;
@@ -136,6 +138,7 @@ struct Parts {
     bodies: BodyReader,
     access: watch::Sender<Arc<Access>>,
     places: Arc<Places>,
+    coming: Coming,
     writes: Semaphore,
     of_channels: Rates<ChannelId>,
     of_tenants: Rates<Arc<str>>,
@@ -178,7 +181,8 @@ impl Relay {
             let proxies = proxies.clone();
             listener = listener.with_most_of_one_address(most, move |address| !proxies.is_limited(address));
         }
-        let store = Arc::new(SqliteRelay::open(folder, Key::new(key, clock.clone()), clock.clone())?);
+        let store =
+            Arc::new(SqliteRelay::open(folder, Key::new(key, clock.clone()), settings.room, clock.clone())?);
         let access = match &settings.access {
             AccessFrom::Tokens(tokens) => Access::of(tokens),
             AccessFrom::File(file) => {
@@ -190,6 +194,7 @@ impl Relay {
             bodies: BodyReader::new(settings.max_body),
             access: watch::Sender::new(Arc::new(access)),
             places: Places::new(settings.most_tunnels),
+            coming: Coming::default(),
             writes: Semaphore::new(MOST_WRITES),
             of_channels: Rates::default(),
             of_tenants: Rates::default(),

@@ -11,6 +11,7 @@ use http::Uri;
 use super::proxies::Network;
 use crate::model::{ChannelId, Secret};
 use crate::serve::TlsFiles;
+use crate::store::Room;
 
 /// When a sender gets its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Settings {
     pub max_body: usize,
     /// How many messages may wait in a channel, and how many bytes their bodies may have.
     pub most_waiting: (u64, u64),
+    /// How many bytes the bodies that wait in all channels may have; `None` for any number.
+    pub most_waiting_in_all: Option<u64>,
     /// How many channels there may be, of one access token.
     pub most_channels: u64,
     /// How many tunnels may be open at a time; further ones are told to come back later.
@@ -61,6 +64,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// How long a message is kept that nobody takes.
     pub keep: Duration,
+    /// How much room on the disk all messages may take.
+    pub room: Room,
 }
 
 /// What one address may do; `None` is as much as it likes.

@@ -100,7 +100,7 @@ impl Pruner {
 
     /// The space that the record takes on disk, its log and large bodies included, in bytes.
     pub fn bytes_on_disk(&self) -> u64 {
-        room::bytes_on_disk(&self.file)
+        room::bytes_on_disk(&self.file, &Folder::beside(&self.file))
     }
 
     /// What [`prune`](Self::prune) would do now; what goes by its size is an estimate.

@@ -42,6 +42,8 @@ pub struct Room {
 pub(super) struct Gauge {
     room: Room,
     file: PathBuf,
+    /// Where large bodies are.
+    bodies: Folder,
     /// How many bytes and transactions the last look is still good for.
     good_for: (u64, u32),
 }
@@ -51,10 +53,10 @@ impl Room {
     pub const ALL: Self = Self { least_free: Some(0), most: None, ballast: false };
 
     /// How many bytes may still be taken by the record in `file`.
-    fn left(&self, file: &Path) -> Result<u64, StoreError> {
+    fn left(&self, file: &Path, bodies: &Folder) -> Result<u64, StoreError> {
         let mut left = u64::MAX;
         if let Some(most) = self.most {
-            left = most.saturating_sub(bytes_on_disk(file));
+            left = most.saturating_sub(bytes_on_disk(file, bodies));
             if left == 0 {
                 return Err(StoreError::AtLimit { file: file.to_path_buf(), most });
             }
@@ -75,8 +77,8 @@ impl Room {
 }
 
 impl Gauge {
-    pub(super) fn new(room: Room, file: &Path) -> Self {
-        Self { room, file: file.to_path_buf(), good_for: (0, 0) }
+    pub(super) fn new(room: Room, file: &Path, bodies: Folder) -> Self {
+        Self { room, file: file.to_path_buf(), bodies, good_for: (0, 0) }
     }
 
     /// Whether there is room for a transaction of so many bytes, about.
@@ -86,7 +88,7 @@ impl Gauge {
         }
         if self.good_for.1 == 0 || self.good_for.0 < bytes {
             self.look_again();
-            let left = self.room.left(&self.file)?;
+            let left = self.room.left(&self.file, &self.bodies)?;
             let (part, most, transactions) = GOOD_FOR;
             self.good_for = ((left / part).min(most), transactions);
         }
@@ -135,12 +137,12 @@ fn give_up_ballast(file: &Path) -> bool {
     fs::remove_file(file.with_file_name(BALLAST)).is_ok()
 }
 
-/// The space that the record in `file` takes, its log and large bodies included, in bytes.
-pub(super) fn bytes_on_disk(file: &Path) -> u64 {
+/// The space that the database in `file` takes, its log and large bodies included, in bytes.
+pub(super) fn bytes_on_disk(file: &Path, bodies: &Folder) -> u64 {
     let mut log = file.as_os_str().to_owned();
     log.push("-wal");
     let length = |path: &Path| fs::metadata(path).map(|found| found.len()).unwrap_or_default();
-    length(file) + length(Path::new(&log)) + Folder::beside(file).space_on_disk()
+    length(file) + length(Path::new(&log)) + bodies.space_on_disk()
 }
 
 fn disk_of(file: &Path) -> Option<StatVfs> {
@@ -175,7 +177,9 @@ mod tests {
         let file = folder.path().join("x.db");
         fs::write(&file, [0; 600]).unwrap();
         fs::write(folder.path().join("x.db-wal"), [0; 400]).unwrap();
-        let left = |least_free, most| Room { least_free: Some(least_free), most, ballast: false }.left(&file);
+        let left = |least_free, most| {
+            Room { least_free: Some(least_free), most, ballast: false }.left(&file, &Folder::beside(&file))
+        };
         assert!(left(0, None).unwrap() > 1000);
         assert_eq!(left(0, Some(1001)), Ok(1));
         assert!(matches!(left(0, Some(1000)), Err(StoreError::AtLimit { most: 1000, .. })));
@@ -188,7 +192,7 @@ mod tests {
         let file = folder.path().join("x.db");
         let grow = |bytes: u64| File::create(&file).unwrap().set_len(bytes).unwrap();
         let room = Room { least_free: Some(0), most: Some(1000), ballast: false };
-        let mut gauge = Gauge::new(room, &file);
+        let mut gauge = Gauge::new(room, &file, Folder::beside(&file));
         assert_eq!(gauge.admit(100), Ok(()));
         grow(1000);
         assert_eq!(gauge.admit(150), Ok(()), "that is the quarter of 1000 together");
@@ -207,7 +211,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (file, ballast) = (folder.path().join("x.db"), folder.path().join(BALLAST));
         assert!(!give_up_ballast(&file));
-        let take = |room| Gauge::new(room, &file).take_ballast();
+        let take = |room| Gauge::new(room, &file, Folder::beside(&file)).take_ballast();
         take(Room { least_free: Some(u64::MAX), ballast: true, ..Room::default() });
         take(Room::default());
         assert!(!ballast.exists(), "there is no room for it, or no use");

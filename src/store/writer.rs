@@ -133,7 +133,7 @@ impl Writer {
         let failed = |error: rusqlite::Error| StoreError::from_sqlite(file, &error);
         let last = gone::last_given(&open.connection).map_err(failed)?;
         let bodies = Appender::new(Folder::beside(file));
-        let room = Gauge::new(room, file);
+        let room = Gauge::new(room, file, Folder::beside(file));
         room.take_ballast();
         Ok(Self {
             file: file.to_path_buf(),

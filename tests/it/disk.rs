@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::assurance::{report, skipped, tier};
 use crate::durability::{Sender, database, interrupt, recorded_bodies, state};
 use crate::handler::Handler;
+use crate::relaying::{Relay, channel, recorded, send};
 use crate::world::World;
 
 /// A small file system, gone when dropped.
@@ -247,4 +248,43 @@ fn a_limit_for_the_record_is_kept_and_may_be_set_by_what_must_be_left() {
     let mut sender = Sender::connect(&listening.address()).unwrap();
     let refused = sender.post(b"refused").unwrap();
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+}
+
+#[test]
+fn a_relay_takes_nothing_more_before_the_disk_is_full_and_goes_on_when_what_waited_is_taken() {
+    let (of_relay, world) = (World::new(), World::new());
+    let test =
+        "disk::a_relay_takes_nothing_more_before_the_disk_is_full_and_goes_on_when_what_waited_is_taken";
+    let Some(disk) = Disk::mount(state(&of_relay), "16m", test) else { return };
+    let mut relay = Relay::start(&of_relay, &[]);
+    let listen = relay.listen(&world, &[]);
+    let channel = channel(&listen);
+    drop(listen.interrupt());
+    relay.next("tunnel_closed");
+    let post = |relay: &Relay, body: &[u8]| send(&relay.address, "POST", &channel, "", body).unwrap().status;
+    let mut kept = 0;
+    for length in [900_000, 20_000, 1] {
+        let body = vec![b'x'; length];
+        while post(&relay, &body) == 202 {
+            kept += 1;
+        }
+    }
+    assert!((10..3000).contains(&kept), "{kept}");
+    assert_eq!(send(&relay.address, "GET", "/healthz", "", b"").unwrap().status, 503);
+    assert!(relay.next("error")["message"].as_str().unwrap().ends_with("nothing more is recorded"));
+
+    // Even when others take all the rest, what waits can be taken, and is gone for good.
+    let filler = disk.fill();
+    let listen = relay.listen(&world, &[]);
+    relay.is_drained();
+    drop(listen.interrupt());
+    relay.end("TERM");
+    let mut relay = Relay::at(&relay.address.clone(), &of_relay, &[]);
+    assert_eq!(relay.health()["waiting"], 0);
+    fs::remove_file(filler).unwrap();
+    let listen = relay.listen(&world, &[]);
+    assert_eq!(post(&relay, &vec![b'x'; 900_000]), 200);
+    drop(listen.interrupt());
+    relay.next("tunnel_closed");
+    assert_eq!(recorded(&world).len(), kept + 1);
 }

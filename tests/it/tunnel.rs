@@ -1,6 +1,6 @@
 //! From the internet to the handler: a real relay, a real `listen` behind it, senders, and what may go wrong between.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -366,6 +366,48 @@ fn a_channel_that_is_full_takes_no_more_until_somebody_takes_what_waits() {
     assert_eq!(post(), 200);
     drop(listen.interrupt());
     assert_eq!(recorded(&world).len(), 4);
+}
+
+#[test]
+fn what_comes_all_at_once_does_not_pass_the_limits_of_a_channel() {
+    let (of_relay, world) = (World::new(), World::new());
+    let limits = ["--max-waiting", "5", "--max-waiting-size", "8000", "--max-body", "1M"];
+    let mut relay = Relay::start(&of_relay, &limits);
+    let listen = relay.listen(&world, &[]);
+    let channel = channel(&listen);
+    drop(listen.interrupt());
+    relay.next("tunnel_closed");
+    // Larger than anything that may ever wait.
+    assert_eq!(send(&relay.address, "POST", &channel, "", &[b'x'; 8001]).unwrap().status, 413);
+    for (length, most) in [(3000, 2), (1, 3)] {
+        let head = format!(
+            "POST {channel} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n"
+        );
+        let mut senders: Vec<TcpStream> = (0..20)
+            .map(|_| {
+                let mut stream = TcpStream::connect(&relay.address).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                // It says when the head was looked at.
+                stream.write_all(format!("{head}Expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+                let mut go_on = [0; 25];
+                stream.read_exact(&mut go_on).unwrap();
+                assert!(go_on.starts_with(b"HTTP/1.1 100"), "{go_on:?}");
+                stream
+            })
+            .collect();
+        for stream in &mut senders {
+            stream.write_all(&vec![b'x'; length]).unwrap();
+        }
+        let mut answers: Vec<u16> = Vec::new();
+        for mut stream in senders {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answers.push(answer[9..12].parse().unwrap());
+        }
+        let count = |status| answers.iter().filter(|answer| **answer == status).count();
+        assert_eq!((count(202), count(503)), (most, 20 - most), "{answers:?}");
+    }
+    assert_eq!((relay.health()["waiting"].clone(), recorded(&world).len()), (5.into(), 0));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::output::Output;
 use crate::model::{ChannelId, FORMAT_VERSION};
 use crate::relay::{BadTls, News, Sender};
+use crate::store::StoreError;
 
 /// Shows what happens, until nothing does any more or nobody reads it.
 pub fn show(mut news: Receiver<News>, output: &Output, json: bool, stop: &CancellationToken) {
@@ -53,7 +54,7 @@ fn line(news: &News) -> String {
             "type": "error", "code": "proxy", "message": proxy(*address), "hint": trust(*address),
         }),
         News::Trouble(error) => {
-            json!({ "type": "error", "code": "store", "message": error.to_string(), "hint": error.hint() })
+            json!({ "type": "error", "code": "store", "message": error.to_string(), "hint": hint_of(error) })
         }
         News::Tokens(count) => json!({ "type": "access_tokens", "count": count }),
         News::BadTokens(why) => {
@@ -90,7 +91,7 @@ fn sentence(news: &News) -> String {
         News::Refused(sender) => format!("a tunnel{} was refused: it had no right token", from(sender)),
         News::Limited(address, what) => format!("{address} is answered 503: {what}"),
         News::Proxy(address) => format!("warning: {}\n  hint: {}", proxy(*address), trust(*address)),
-        News::Trouble(error) => format!("error: {error}\n  hint: {}", error.hint()),
+        News::Trouble(error) => format!("error: {error}\n  hint: {}", hint_of(error)),
         News::Tokens(count) => format!("the access tokens changed; there are {count}"),
         News::BadTokens(why) => format!("error: {}\n  hint: {KEPT_TOKENS}", bad_tokens(why)),
         News::Certificate(until) => {
@@ -141,4 +142,13 @@ fn trust(address: IpAddr) -> String {
 /// Enough of a channel to tell it from others: whoever knows all of it can send to it.
 fn short(channel: &ChannelId) -> String {
     channel.to_string().chars().take(6).chain(['…']).collect()
+}
+/// What to do about trouble with the store of a relay, which has no deliveries to prune.
+fn hint_of(error: &StoreError) -> String {
+    match error {
+        StoreError::Low { .. } => {
+            "free some space, or let a `listen` take what waits; requests are taken again by themselves after that".to_owned()
+        }
+        other => other.hint(),
+    }
 }

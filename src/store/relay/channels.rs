@@ -114,6 +114,11 @@ impl Channels {
         self.by_tenant.get(tenant).copied().unwrap_or_default()
     }
 
+    /// What waits in all of them.
+    pub fn in_all(&self) -> Waiting {
+        self.waiting
+    }
+
     /// What waits in all of them, how many there are, and how many are owned.
     pub fn sums(&self) -> (Waiting, u64, u64) {
         let open: u64 = self.by_tenant.values().sum();

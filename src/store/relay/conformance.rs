@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::model::{Headers, Request};
+use crate::store::Room;
 
 /// How long something that must come may take, and how long it is waited for what must not come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -460,7 +461,7 @@ mod sqlite {
     suite! {
         |folder, clock| {
             let key = Key::new(&[3; 32], clock.clone());
-            Arc::new(SqliteRelay::open(folder.path(), key, clock.clone()).unwrap())
+            Arc::new(SqliteRelay::open(folder.path(), key, Room::ALL, clock.clone()).unwrap())
         } =>
         the_same_token_gets_the_same_channel_for_ever
         the_newest_owner_wins_and_older_ones_hear_of_it

@@ -9,6 +9,7 @@ use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::model::Headers;
+use crate::store::Room;
 use crate::store::bodies::Folder;
 
 /// The length of a body that goes into a segment, in bytes.
@@ -16,7 +17,7 @@ const LARGE: usize = 60_000;
 
 fn open(folder: &TempDir) -> SqliteRelay {
     let clock = Clock::real();
-    SqliteRelay::open(folder.path(), Key::new(&[3; 32], clock.clone()), clock).unwrap()
+    SqliteRelay::open(folder.path(), Key::new(&[3; 32], clock.clone()), Room::ALL, clock).unwrap()
 }
 
 fn claimant(token: u8) -> Claimant {

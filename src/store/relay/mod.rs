@@ -216,6 +216,9 @@ pub trait RelayStore: Send + Sync + 'static {
     /// Forgets what arrived before then; how many messages that were.
     fn expire(&self, before: Timestamp) -> Pending<'_, Result<u64, StoreError>>;
 
+    /// What waits in all channels.
+    fn waiting(&self) -> Waiting;
+
     /// How it is.
     fn health(&self) -> Health;
 

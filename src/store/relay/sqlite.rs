@@ -18,7 +18,8 @@ use super::{
 };
 use crate::model::{ChannelId, Clock};
 use crate::store::bodies::{Appender, Folder};
-use crate::store::{StoreError, file};
+use crate::store::room::{Gauge, bytes_on_disk};
+use crate::store::{Room, StoreError, file};
 
 /// The name of the file within its folder.
 const NAME: &str = "relay.db";
@@ -42,8 +43,9 @@ pub struct SqliteRelay {
 type Calls = HashMap<MessageId, oneshot::Sender<Answer>>;
 
 impl SqliteRelay {
-    /// Opens the store in `folder`, which exists, making it when there is none. Blocks.
-    pub fn open(folder: &Path, key: Key, clock: Clock) -> Result<Self, StoreError> {
+    /// Opens the store in `folder`, which exists, making it when there is none. While there is no `room`, messages are
+    /// refused. Blocks.
+    pub fn open(folder: &Path, key: Key, room: Room, clock: Clock) -> Result<Self, StoreError> {
         let file = file::locate(folder, NAME)?;
         let folder = Folder::of_relay(&file);
         folder.check()?;
@@ -52,11 +54,14 @@ impl SqliteRelay {
         let channels = Arc::new(Mutex::new(channels));
         let (queue, waiting) = mpsc::channel(QUEUE);
         let writes = Arc::new(AtomicBool::new(true));
+        let room = Gauge::new(room, &file, folder.clone());
+        room.take_ballast();
         let writer = Writer {
             file: file.clone(),
             connection: Some(connection),
             bodies: Appender::new(folder.clone()),
             folder: folder.clone(),
+            room,
             queue: waiting,
             channels: Arc::clone(&channels),
             clock,
@@ -214,12 +219,13 @@ impl RelayStore for SqliteRelay {
         })
     }
 
+    fn waiting(&self) -> Waiting {
+        self.channels().in_all()
+    }
+
     fn health(&self) -> Health {
         let (waiting, channels, owned) = self.channels().sums();
-        let mut log = self.file.clone().into_os_string();
-        log.push("-wal");
-        let length = |path: &Path| std::fs::metadata(path).map(|found| found.len()).unwrap_or_default();
-        let bytes_on_disk = length(&self.file) + length(Path::new(&log)) + self.folder.space_on_disk();
+        let bytes_on_disk = bytes_on_disk(&self.file, &self.folder);
         Health { writes: self.writes.load(Ordering::Relaxed), waiting, channels, owned, bytes_on_disk }
     }
 

@@ -18,12 +18,16 @@ use super::claims::{self, Granted};
 use super::{Claim, Claimant, Message, NoClaim, NotGivenUp, StoreError, Stored, messages, schema};
 use crate::model::{ChannelId, Clock};
 use crate::store::bodies::{Appender, Folder, Place};
+use crate::store::room::{Gauge, with_reserve};
 
 /// How many commands go into one transaction at most.
 const BATCH: usize = 256;
 
 /// How many bytes of messages go into one transaction at most, not counting the last one.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// About how many bytes a message takes beside its sealed request.
+const MESSAGE_BYTES: u64 = 256;
 
 /// How long delivered messages may stay on disk when nothing else is written.
 const LINGER: Duration = Duration::from_millis(50);
@@ -73,6 +77,7 @@ pub(super) struct Writer {
     pub queue: mpsc::Receiver<Command>,
     pub channels: Arc<Mutex<Channels>>,
     pub clock: Clock,
+    pub room: Gauge,
     /// Whether the last transaction succeeded.
     pub writes: Arc<AtomicBool>,
 }
@@ -145,7 +150,7 @@ impl Writer {
         }
         let (puts, are_placed) = self.place(puts);
         let done = self.channels().take_done();
-        let outcome = self.transact(|connection| {
+        let work = |connection: &Connection| {
             let seqs = messages::insert(connection, &puts)?;
             let freed = messages::delete(connection, done.iter().map(|(_, seq)| *seq))?;
             let mut granted = Granted::default();
@@ -154,7 +159,14 @@ impl Writer {
                 |(claimant, _): &(Claimant, _)| granted.decide(connection, &channels, claimant, &clock);
             let grants: Vec<_> = claims.iter().map(decide).collect::<rusqlite::Result<_>>()?;
             Ok((seqs, freed, grants))
-        });
+        };
+        let file = self.file.clone();
+        let outcome = if puts.is_empty() {
+            // Whoever takes what waits makes room.
+            with_reserve(&file, || self.transact(work))
+        } else {
+            self.transact(work)
+        };
         if !are_placed {
             self.writes.store(false, Ordering::Relaxed);
         }
@@ -178,6 +190,7 @@ impl Writer {
             Err(error) => {
                 channels.put_back(done);
                 drop(channels);
+                self.room.look_again();
                 if self.connection.is_some() {
                     // Surely nothing of it was written.
                     self.bodies.take_back();
@@ -192,8 +205,16 @@ impl Writer {
         }
     }
 
-    /// Puts large messages where they stay, and tells those for which that failed; whether there were none.
+    /// Puts large messages where they stay, and tells those for which that failed or for which there is no room; whether there
+    /// were none.
     fn place(&mut self, puts: Vec<Put>) -> (Vec<(Put, Option<Place>)>, bool) {
+        let bytes = puts.iter().map(|put| put.sealed.len() as u64 + MESSAGE_BYTES).sum();
+        if let Err(error) = if puts.is_empty() { Ok(()) } else { self.room.admit(bytes) } {
+            for put in puts {
+                put.reply.send(Err(error.clone())).ok();
+            }
+            return (Vec::new(), false);
+        }
         let places = self.bodies.place(puts.iter().map(|put| &put.sealed[..]));
         let (mut placed, all) = (Vec::with_capacity(puts.len()), puts.len());
         for (put, place) in puts.into_iter().zip(places) {
@@ -211,10 +232,14 @@ impl Writer {
         if done.is_empty() {
             return;
         }
-        match self.transact(|connection| messages::delete(connection, done.iter().map(|(_, seq)| *seq))) {
+        let file = self.file.clone();
+        let seqs = || done.iter().map(|(_, seq)| *seq);
+        match with_reserve(&file, || self.transact(|connection| messages::delete(connection, seqs()))) {
             Ok(mut freed) => {
                 self.channels().deleted(&done);
                 self.folder.give_back(&mut freed);
+                // It may have been given up for that.
+                self.room.take_ballast();
             }
             // The next time will do: until then they are known as delivered.
             Err(_) => self.channels().put_back(done),
@@ -223,10 +248,14 @@ impl Writer {
 
     fn give_up(&mut self, claimant: &Claimant, discard: bool) -> Result<u64, NotGivenUp> {
         let (channels, clock) = (Arc::clone(&self.channels), self.clock.clone());
-        let claims::Given { id, epoch, discarded, mut freed } = self.transact(|connection| {
-            let channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
-            claims::give_up(connection, &channels, claimant, discard, &clock)
-        })??;
+        let file = self.file.clone();
+        let give_up = || {
+            self.transact(|connection| {
+                let channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
+                claims::give_up(connection, &channels, claimant, discard, &clock)
+            })
+        };
+        let claims::Given { id, epoch, discarded, mut freed } = with_reserve(&file, give_up)??;
         self.channels().given_up(id, epoch);
         self.folder.give_back(&mut freed);
         Ok(discarded)
@@ -242,7 +271,9 @@ impl Writer {
     }
 
     fn expire(&mut self, before: Timestamp) -> Result<u64, StoreError> {
-        let (gone, mut freed) = self.transact(|connection| messages::expire(connection, before))?;
+        let file = self.file.clone();
+        let expire = || self.transact(|connection| messages::expire(connection, before));
+        let (gone, mut freed) = with_reserve(&file, expire)?;
         {
             let mut channels = self.channels();
             for (id, seq, bytes) in &gone {
