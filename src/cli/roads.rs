@@ -265,6 +265,9 @@ fn remark(sent: &Sent, purpose: Purpose) -> Option<String> {
         None => return Some("refused by the running listen: its signature is not valid".to_owned()),
     };
     let remark = match (purpose, status) {
+        (Purpose::ToBeRefused, Some(202)) => {
+            "taken for later (202), by a relay or a queue: what the handler makes of its signature is not known yet"
+        }
         (Purpose::ToBeRefused, Some(200..300)) => {
             "hint: the handler took an event that was signed wrong on purpose: does it verify?"
         }

@@ -25,6 +25,9 @@ use crate::websocket::{self, code};
 /// How long it may take until a WebSocket is one, until HTTP/2 begins or ends within, and until it is closed.
 const OPENING: Duration = Duration::from_secs(10);
 
+/// How long it may take to take in what came before the end of a tunnel.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 /// How a tunnel ends whose other side is gone without a word.
 const SILENT: &str = "it gave no sign of life";
 
@@ -211,13 +214,20 @@ async fn hand_over(stream: Stream, errand: &mut Errand) -> Result<Stream, &'stat
         return Err("it does not speak HTTP/2");
     };
     tokio::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return Err(match ended {
-            Err(Ended::Silent) => SILENT,
-            _ => "it left",
-        }),
+    let handing = errand.hand_over(client);
+    tokio::pin!(handing);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
         // With it goes the client, and so the connection ends.
-        () = errand.hand_over(client) => {}
+        () = handing.as_mut() => None,
+    };
+    if let Some(ended) = ended {
+        // What came with its last words is taken in: else it would be handed over again.
+        drop(timeout(LAST_WORDS, handing).await);
+        return Err(match ended {
+            Err(Ended::Silent) => SILENT,
+            Ok(()) | Err(Ended::Broken(_)) => "it left",
+        });
     }
     let ending = async {
         connection.await.ok()?;

@@ -352,6 +352,25 @@ fn senders_are_told_what_is_true() {
 }
 
 #[test]
+fn what_a_listen_that_ends_has_done_is_not_handed_over_again() {
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
+    let mut relay = Relay::start(&of_relay, &[]);
+    let listen = relay.listen(&world, &[]);
+    let channel = channel(&listen);
+    drop(listen.interrupt());
+    for round in 1..=2 {
+        relay.next("tunnel_closed");
+        for _ in 0..10 {
+            assert_eq!(send(&relay.address, "POST", &channel, "", b"{}").unwrap().status, 202);
+        }
+        let (status, _) = relay.listen(&world, &["--forward", &handler.target(), "--exit-after", "3"]).wait();
+        assert_eq!(status.code(), Some(0));
+        relay.is_drained();
+        assert_eq!((recorded(&world).len(), handler.drain().len()), (10 * round, 10));
+    }
+}
+
+#[test]
 fn a_channel_that_is_full_takes_no_more_until_somebody_takes_what_waits() {
     let (of_relay, world) = (World::new(), World::new());
     let mut relay = Relay::start(&of_relay, &["--max-waiting", "3"]);
