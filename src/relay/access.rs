@@ -24,6 +24,8 @@ pub struct Admission {
     pub most_tunnels: Option<usize>,
     /// How many requests may come a second, for all its channels together.
     pub most_per_second: Option<u32>,
+    /// How many requests may wait in all its channels together, and how many bytes their bodies may have.
+    pub most_waiting: (Option<u64>, Option<u64>),
     /// The SHA-256 of the token; `None` is anything.
     token: Option<[u8; 32]>,
 }
@@ -49,6 +51,8 @@ struct Entry {
     max_channels: Option<u64>,
     max_tunnels: Option<usize>,
     max_rate: Option<u32>,
+    max_waiting: Option<u64>,
+    max_waiting_bytes: Option<u64>,
 }
 
 impl Access {
@@ -59,6 +63,7 @@ impl Access {
             most_channels: None,
             most_tunnels: None,
             most_per_second: None,
+            most_waiting: (None, None),
             token,
         };
         if tokens.is_empty() {
@@ -98,6 +103,7 @@ impl Access {
                 most_channels: entry.max_channels,
                 most_tunnels: entry.max_tunnels,
                 most_per_second: entry.max_rate,
+                most_waiting: (entry.max_waiting, entry.max_waiting_bytes),
                 token: Some(token),
             });
         }

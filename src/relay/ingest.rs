@@ -97,19 +97,24 @@ fn unknown(relay: &Parts, sender: Sender) -> Decision {
     }
 }
 
-/// Whether one more may wait, in its channel and at the relay. What is there since it was on its way counts twice rather than
-/// not at all.
-async fn has_room(relay: &Parts, channel: ChannelId, coming: &OnItsWay<'_>) -> bool {
-    let fits = |waiting: Waiting, coming: Waiting, (messages, bytes): (u64, u64)| {
-        waiting.messages + coming.messages <= messages && waiting.bytes + coming.bytes <= bytes
+/// Whether one more may wait: in its channel, in those of its access token, and at the relay. What is there since it was on its
+/// way counts twice rather than not at all.
+async fn has_room(relay: &Parts, coming: &OnItsWay<'_>) -> bool {
+    let fits = |mut waiting: Waiting, coming: Waiting, (messages, bytes): (Option<u64>, Option<u64>)| {
+        waiting += coming;
+        messages.is_none_or(|most| waiting.messages <= most) && bytes.is_none_or(|most| waiting.bytes <= most)
     };
-    let of_channel = match relay.store.find(channel).await {
-        Found::Open { waiting, .. } => fits(waiting, coming.in_channel, relay.settings.most_waiting),
+    let (messages, bytes) = relay.settings.most_waiting;
+    let in_channel = match relay.store.find(coming.channel).await {
+        Found::Open { waiting, .. } => waiting,
         // Then it is not kept, which is told in other words.
-        Found::GivenUp | Found::Nothing => true,
+        Found::GivenUp | Found::Nothing => Waiting::default(),
     };
-    let most_in_all = relay.settings.most_waiting_in_all.unwrap_or(u64::MAX);
-    of_channel && fits(relay.store.waiting(), coming.in_all, (u64::MAX, most_in_all))
+    let admission = relay.access.borrow().of_name(&coming.tenant).map(|admission| admission.most_waiting);
+    let (in_all, of_tenant) = relay.store.waiting(&coming.tenant);
+    fits(in_channel, coming.in_channel, (Some(messages), Some(bytes)))
+        && fits(of_tenant, coming.of_tenant, admission.unwrap_or_default())
+        && fits(in_all, coming.in_all, (None, relay.settings.most_waiting_in_all))
 }
 
 fn full() -> Decision {
@@ -135,8 +140,8 @@ async fn decide(
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, PUT"));
         return (Told::Method, response);
     }
-    let owned = match look_at(relay, channel, sender).await {
-        Ok(owned) => owned,
+    let (owned, tenant) = match look_at(relay, channel, sender).await {
+        Ok(found) => found,
         Err(refusal) => return *refusal,
     };
     let body = match relay.bodies.read(&mut body).await {
@@ -162,8 +167,8 @@ async fn decide(
         body: body.bytes,
         trailers: body.trailers,
     };
-    let on_its_way = relay.coming.enter(channel, request.body.len() as u64);
-    if !has_room(relay, channel, &on_its_way).await {
+    let on_its_way = relay.coming.enter(channel, tenant, request.body.len() as u64);
+    if !has_room(relay, &on_its_way).await {
         return full();
     }
     let id = MessageId::new(&relay.clock);
@@ -197,8 +202,12 @@ async fn decide(
     }
 }
 
-/// Whether a channel takes a request now, before any of its body is read, and whether somebody owns it.
-async fn look_at(relay: &Parts, channel: ChannelId, sender: Sender) -> Result<bool, Box<Decision>> {
+/// Whether a channel takes a request now, before any of its body is read, whether somebody owns it, and whose it is.
+async fn look_at(
+    relay: &Parts,
+    channel: ChannelId,
+    sender: Sender,
+) -> Result<(bool, Arc<str>), Box<Decision>> {
     let no = |told, response| Err(Box::new((told, response)));
     let settings = &relay.settings;
     let (owned, tenant, waiting) = match relay.store.find(channel).await {
@@ -209,7 +218,7 @@ async fn look_at(relay: &Parts, channel: ChannelId, sender: Sender) -> Result<bo
     let of_tenant = relay.access.borrow().of_name(&tenant).and_then(|admission| admission.most_per_second);
     let rates = [
         settings.most_per_second.map(|most| relay.of_channels.take(channel, Rate::per_second(most))),
-        of_tenant.map(|most| relay.of_tenants.take(tenant, Rate::per_second(most))),
+        of_tenant.map(|most| relay.of_tenants.take(Arc::clone(&tenant), Rate::per_second(most))),
     ];
     if let Some(Err(pause)) = rates.into_iter().flatten().find(Result::is_err) {
         return no(Told::TooFast, try_again(seconds(pause), "rate", "requests come faster than they may"));
@@ -222,7 +231,7 @@ async fn look_at(relay: &Parts, channel: ChannelId, sender: Sender) -> Result<bo
     if waiting.messages >= messages || waiting.bytes >= bytes {
         return Err(Box::new(full()));
     }
-    Ok(owned)
+    Ok((owned, tenant))
 }
 
 fn refused(refusal: NoBody, limit: usize) -> Decision {

@@ -92,6 +92,47 @@ fn access_tokens_have_limits_and_names_and_are_read_again_when_they_change() {
 }
 
 #[test]
+fn what_may_wait_is_limited_for_an_access_token_and_for_the_relay() {
+    let of_relay = World::new();
+    let file = of_relay.write(
+        "tokens.toml",
+        "[[token]]\nname = 'a'\ntoken = 'alpha'\nmax_waiting = 3\n\
+         [[token]]\nname = 'b'\ntoken = 'beta'\nmax_waiting_bytes = 10\n\
+         [[token]]\nname = 'c'\ntoken = 'gamma'\n",
+    );
+    let mut relay =
+        Relay::with(&of_relay, &["--access-tokens", file.to_str().unwrap(), "--max-total-size", "20"]);
+    let mut opened = |access: &str, listen_token: &str| {
+        let (status, channel, _) = claim(&relay.address, access, &listen_token.repeat(64));
+        assert_eq!(status, 101);
+        relay.next("tunnel_closed");
+        format!("/in/{channel}/")
+    };
+    let channels = [("alpha", "1"), ("alpha", "2"), ("beta", "3"), ("beta", "4"), ("gamma", "5")]
+        .map(|(access, listen_token)| opened(access, listen_token));
+    let post = |at: usize, body: &[u8]| {
+        let reply = send(&relay.address, "POST", &channels[at], "", body).unwrap();
+        let is_full = String::from_utf8_lossy(&reply.body).contains("\"full\"");
+        assert_eq!(reply.status == 503, is_full, "{}", String::from_utf8_lossy(&reply.body));
+        reply.status
+    };
+    // Three requests, wherever they wait.
+    assert_eq!(
+        [post(0, b"x"), post(1, b"x"), post(0, b"x"), post(1, b"x"), post(0, b"x")],
+        [202, 202, 202, 503, 503]
+    );
+    // Ten bytes.
+    assert_eq!(
+        [post(2, b"xxxxxx"), post(3, b"xxxxx"), post(3, b"xxxx"), post(2, b"x")],
+        [202, 503, 202, 503]
+    );
+    // Twenty bytes in all, of which thirteen are there.
+    assert_eq!([post(4, b"xxxxxxxx"), post(4, b"xxxxxxx"), post(4, b"x")], [503, 202, 503]);
+    assert_eq!(relay.health()["waiting_bytes"], 20);
+    assert_eq!(metric(&relay, "requests_total{told=\"full\"}"), 6);
+}
+
+#[test]
 fn a_channel_takes_no_more_than_its_rate_and_another_one_is_not_held_up() {
     let (of_relay, worlds) = (World::new(), [World::new(), World::new()]);
     let relay = Relay::with(&of_relay, &["--access-token", TOKEN, "--max-rate", "2"]);

@@ -17,11 +17,24 @@ const MOST_HOT: u64 = 64 * 1024 * 1024;
 pub(super) struct Channels {
     by_id: HashMap<ChannelId, Channel>,
     by_token: HashMap<TokenHash, ChannelId>,
-    by_tenant: HashMap<Arc<str>, u64>,
-    waiting: Waiting,
+    sums: Sums,
     hot_bytes: u64,
     /// What was delivered and still is on disk.
     done: Vec<(ChannelId, i64)>,
+}
+
+/// What waits in all channels together, and in those of each tenant.
+#[derive(Debug, Default)]
+struct Sums {
+    all: Waiting,
+    by_tenant: HashMap<Arc<str>, OfTenant>,
+}
+
+/// The channels of a tenant.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfTenant {
+    channels: u64,
+    waiting: Waiting,
 }
 
 /// A channel.
@@ -93,10 +106,9 @@ impl Channel {
 impl Channels {
     pub fn insert(&mut self, id: ChannelId, channel: Channel) {
         if !channel.is_given_up {
-            *self.by_tenant.entry(Arc::clone(&channel.tenant)).or_default() += 1;
+            self.sums.of(&channel.tenant).channels += 1;
         }
-        self.waiting.messages += channel.waiting.messages;
-        self.waiting.bytes += channel.waiting.bytes;
+        self.sums.enter(&channel);
         self.by_token.insert(channel.token, id);
         self.by_id.insert(id, channel);
     }
@@ -111,19 +123,24 @@ impl Channels {
     }
 
     pub fn of_tenant(&self, tenant: &str) -> u64 {
-        self.by_tenant.get(tenant).copied().unwrap_or_default()
+        self.sums.by_tenant.get(tenant).map_or(0, |of_tenant| of_tenant.channels)
+    }
+
+    /// What waits in all channels of a tenant.
+    pub fn waiting_of(&self, tenant: &str) -> Waiting {
+        self.sums.by_tenant.get(tenant).map_or_else(Waiting::default, |of_tenant| of_tenant.waiting)
     }
 
     /// What waits in all of them.
     pub fn in_all(&self) -> Waiting {
-        self.waiting
+        self.sums.all
     }
 
     /// What waits in all of them, how many there are, and how many are owned.
     pub fn sums(&self) -> (Waiting, u64, u64) {
-        let open: u64 = self.by_tenant.values().sum();
+        let open: u64 = self.sums.by_tenant.values().map(|of_tenant| of_tenant.channels).sum();
         let owned = self.by_id.values().filter(|channel| channel.owner.is_some()).count() as u64;
-        (self.waiting, open, owned)
+        (self.sums.all, open, owned)
     }
 
     pub fn find(&self, id: ChannelId) -> Found {
@@ -141,11 +158,11 @@ impl Channels {
     /// A channel belongs to another tenant from now on.
     pub fn belongs_to(&mut self, id: ChannelId, tenant: &Arc<str>) {
         let Some(channel) = self.by_id.get_mut(&id) else { return };
-        let former = std::mem::replace(&mut channel.tenant, Arc::clone(tenant));
-        if let Some(count) = self.by_tenant.get_mut(&former) {
-            *count -= 1;
-        }
-        *self.by_tenant.entry(Arc::clone(tenant)).or_default() += 1;
+        self.sums.of(&channel.tenant).channels -= 1;
+        self.sums.leave(channel);
+        channel.tenant = Arc::clone(tenant);
+        self.sums.of(tenant).channels += 1;
+        self.sums.enter(channel);
     }
 
     /// Gives a channel its new owner.
@@ -169,12 +186,9 @@ impl Channels {
         self.hot_bytes -= channel.displace(GIVEN_UP);
         channel.epoch = epoch;
         channel.is_given_up = true;
-        let gone = std::mem::take(&mut channel.waiting);
-        self.waiting.messages -= gone.messages;
-        self.waiting.bytes -= gone.bytes;
-        if let Some(count) = self.by_tenant.get_mut(&channel.tenant) {
-            *count -= 1;
-        }
+        self.sums.leave(channel);
+        channel.waiting = Waiting::default();
+        self.sums.of(&channel.tenant).channels -= 1;
     }
 
     /// Forgets a channel that was given up.
@@ -195,8 +209,7 @@ impl Channels {
     pub fn kept(&mut self, id: ChannelId, stored: Stored) {
         let Some(channel) = self.by_id.get_mut(&id) else { return };
         let bytes = stored.message.bytes();
-        add(&mut channel.waiting, bytes);
-        add(&mut self.waiting, bytes);
+        self.sums.more(channel, bytes);
         let last = std::mem::replace(&mut channel.last, stored.seq);
         let Some(owner) = &mut channel.owner else { return };
         if self.hot_bytes + bytes <= MOST_HOT {
@@ -273,8 +286,7 @@ impl Channels {
         let Some(channel) = self.by_id.get_mut(&id) else { return false };
         let is_news = channel.done.insert(seq);
         if is_news {
-            subtract(&mut channel.waiting, bytes);
-            subtract(&mut self.waiting, bytes);
+            self.sums.less(channel, bytes);
         }
         is_news
     }
@@ -291,8 +303,7 @@ impl Channels {
         // One that was delivered twice is done once.
         if channel.done.insert(stored.seq) {
             let bytes = stored.message.bytes();
-            subtract(&mut channel.waiting, bytes);
-            subtract(&mut self.waiting, bytes);
+            self.sums.less(channel, bytes);
             self.done.push((id, stored.seq));
             if let Some(owner) = &mut channel.owner {
                 self.hot_bytes -= owner.hot.remove(stored.seq);
@@ -330,8 +341,7 @@ impl Channels {
         if channel.done.contains(&seq) {
             return;
         }
-        subtract(&mut channel.waiting, bytes);
-        subtract(&mut self.waiting, bytes);
+        self.sums.less(channel, bytes);
         if let Some(owner) = &mut channel.owner {
             channel.expired.insert(seq);
             self.hot_bytes -= owner.hot.remove(seq);
@@ -351,12 +361,36 @@ impl Channel {
     }
 }
 
-fn add(waiting: &mut Waiting, bytes: u64) {
-    waiting.messages += 1;
-    waiting.bytes += bytes;
-}
+impl Sums {
+    fn of(&mut self, tenant: &Arc<str>) -> &mut OfTenant {
+        self.by_tenant.entry(Arc::clone(tenant)).or_default()
+    }
 
-fn subtract(waiting: &mut Waiting, bytes: u64) {
-    waiting.messages -= 1;
-    waiting.bytes -= bytes;
+    /// One message more waits in a channel.
+    fn more(&mut self, channel: &mut Channel, bytes: u64) {
+        let one = Waiting { messages: 1, bytes };
+        channel.waiting += one;
+        self.all += one;
+        self.of(&channel.tenant).waiting += one;
+    }
+
+    /// One message less waits in a channel.
+    fn less(&mut self, channel: &mut Channel, bytes: u64) {
+        let one = Waiting { messages: 1, bytes };
+        channel.waiting -= one;
+        self.all -= one;
+        self.of(&channel.tenant).waiting -= one;
+    }
+
+    /// What waits in a channel counts from now on.
+    fn enter(&mut self, channel: &Channel) {
+        self.all += channel.waiting;
+        self.of(&channel.tenant).waiting += channel.waiting;
+    }
+
+    /// It counts no more.
+    fn leave(&mut self, channel: &Channel) {
+        self.all -= channel.waiting;
+        self.of(&channel.tenant).waiting -= channel.waiting;
+    }
 }

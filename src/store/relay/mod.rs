@@ -18,6 +18,7 @@ mod writer;
 
 use std::error::Error;
 use std::fmt;
+use std::ops::{AddAssign, SubAssign};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -163,6 +164,20 @@ pub struct Waiting {
     pub bytes: u64,
 }
 
+impl AddAssign for Waiting {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+impl SubAssign for Waiting {
+    fn sub_assign(&mut self, other: Self) {
+        self.messages -= other.messages;
+        self.bytes -= other.bytes;
+    }
+}
+
 /// How the store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -216,8 +231,8 @@ pub trait RelayStore: Send + Sync + 'static {
     /// Forgets what arrived before then; how many messages that were.
     fn expire(&self, before: Timestamp) -> Pending<'_, Result<u64, StoreError>>;
 
-    /// What waits in all channels.
-    fn waiting(&self) -> Waiting;
+    /// What waits in all channels, and in those of a tenant.
+    fn waiting(&self, tenant: &str) -> (Waiting, Waiting);
 
     /// How it is.
     fn health(&self) -> Health;

@@ -219,8 +219,9 @@ impl RelayStore for SqliteRelay {
         })
     }
 
-    fn waiting(&self) -> Waiting {
-        self.channels().in_all()
+    fn waiting(&self, tenant: &str) -> (Waiting, Waiting) {
+        let channels = self.channels();
+        (channels.in_all(), channels.waiting_of(tenant))
     }
 
     fn health(&self) -> Health {
