@@ -16,7 +16,7 @@ use super::rate::Rate;
 use super::{Mode, News, Parts, WhenOffline};
 use crate::model::{ChannelId, Request};
 use crate::serve::{Arrived, Body, NoBody, ReadBody, discard, subscriber};
-use crate::store::relay::{Call, Found, Message, MessageId, Waiting};
+use crate::store::relay::{Call, Found, Message, MessageId, NAMELESS, Waiting};
 use crate::tunnel;
 
 /// How long a sender waits for the handler's answer: those of Meeting BaaS give up after 30 seconds.
@@ -215,7 +215,13 @@ async fn look_at(
         Found::GivenUp => return Err(Box::new(given_up())),
         Found::Nothing => return Err(Box::new(unknown(relay, sender))),
     };
-    let of_tenant = relay.access.borrow().of_name(&tenant).and_then(|admission| admission.most_per_second);
+    let admission = relay.access.borrow().of_name(&tenant).map(|admission| admission.most_per_second);
+    // Whoever came without a name keeps the channel by its listen token.
+    if admission.is_none() && *tenant != *NAMELESS {
+        let message = "nobody may take what comes for this channel at the moment";
+        return no(Told::Offline, try_again(30, "offline", message));
+    }
+    let of_tenant = admission.flatten();
     let rates = [
         settings.most_per_second.map(|most| relay.of_channels.take(channel, Rate::per_second(most))),
         of_tenant.map(|most| relay.of_tenants.take(Arc::clone(&tenant), Rate::per_second(most))),

@@ -133,6 +133,26 @@ fn what_may_wait_is_limited_for_an_access_token_and_for_the_relay() {
 }
 
 #[test]
+fn nothing_is_taken_for_a_channel_whose_access_token_is_gone_until_it_is_back() {
+    let of_relay = World::new();
+    let (a, b) = ("[[token]]\nname = 'a'\ntoken = 'alpha'\n", "[[token]]\nname = 'b'\ntoken = 'beta'\n");
+    let file = of_relay.write("tokens.toml", format!("{a}{b}"));
+    let mut relay = Relay::with(&of_relay, &["--access-tokens", file.to_str().unwrap()]);
+    let (status, channel, _) = claim(&relay.address, "alpha", &"1".repeat(64));
+    assert_eq!(status, 101);
+    relay.next("tunnel_closed");
+    let post =
+        |relay: &Relay| send(&relay.address, "POST", &format!("/in/{channel}/"), "", b"x").unwrap().status;
+    assert_eq!(post(&relay), 202);
+    of_relay.write("tokens.toml", b);
+    assert_eq!(relay.next("access_tokens")["count"], 1);
+    assert_eq!(post(&relay), 503);
+    of_relay.write("tokens.toml", format!("{b}{a}"));
+    assert_eq!(relay.next("access_tokens")["count"], 2);
+    assert_eq!(post(&relay), 202);
+}
+
+#[test]
 fn a_channel_takes_no_more_than_its_rate_and_another_one_is_not_held_up() {
     let (of_relay, worlds) = (World::new(), [World::new(), World::new()]);
     let relay = Relay::with(&of_relay, &["--access-token", TOKEN, "--max-rate", "2"]);
