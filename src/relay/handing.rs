@@ -141,26 +141,32 @@ impl Parcel {
     /// Hands a message over and passes the answer on; how many bytes it had, if the owner has it now.
     async fn hand_over(self) -> Option<u64> {
         let message = &self.stored.message;
-        let request = head(&message.request, self.passing)?;
-        let mut response = send(self.client, request, &message.request).await.ok()?;
+        let head = head(&message.request, self.passing)?;
+        let mut response = send(self.client.clone(), head, &message.request).await.ok()?;
+        if early::take_promise(response.headers_mut()) {
+            let (answer, promise) = split(response).await?;
+            self.relay.store.answer(message.id, harmless(answer));
+            if !promise.kept().await {
+                return None;
+            }
+            return self.ack();
+        }
         // What is too large for the owner will never be taken.
         let is_taken =
             response.headers().contains_key(DELIVERY) || response.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        let answer = if early::take_promise(response.headers_mut()) {
-            let (answer, promise) = split(response).await?;
-            self.relay.store.answer(message.id, harmless(answer));
-            promise.kept().await.then_some(None)
-        } else {
-            is_taken.then(|| Some(response.map(|body| Received::from(body).boxed())))
-        }?;
-        if !self.relay.store.ack(self.channel, self.epoch, &self.stored) {
-            return None;
-        }
-        self.relay.metrics.delivered.inc();
-        if let Some(answer) = answer {
-            self.relay.store.answer(message.id, harmless(answer));
-        }
-        Some(message.bytes())
+        let bytes = if is_taken { self.ack()? } else { return None };
+        let answer = response.map(|body| Received::from(body).boxed());
+        self.relay.store.answer(message.id, harmless(answer));
+        Some(bytes)
+    }
+
+    /// It is done, if its channel still is the owner's; how many bytes it had.
+    fn ack(&self) -> Option<u64> {
+        let is_acked = self.relay.store.ack(self.channel, self.epoch, &self.stored);
+        is_acked.then(|| {
+            self.relay.metrics.delivered.inc();
+            self.stored.message.bytes()
+        })
     }
 }
 
