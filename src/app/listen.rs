@@ -132,7 +132,10 @@ impl Listen {
         folder.ensure()?;
         let (store, repaired) = Store::open_to_stay(folder.path(), settings.room, &clock)?;
         let (deliveries, connections, bus) = (TaskTracker::new(), TaskTracker::new(), Bus::new());
-        let forward = Forward::new(settings.forward, clock.clone(), connections.clone());
+        // What is under way on a connection to a handler is waited for as a delivery, or as a request that is being
+        // answered; a connection that is only kept for the next one is not.
+        let pooled = TaskTracker::new();
+        let forward = Forward::new(settings.forward, clock.clone(), pooled.clone());
         let waiting = CancellationToken::new();
         let parts = pipeline::Parts {
             store: store.clone(),
@@ -164,7 +167,7 @@ impl Listen {
                     environment,
                     through: Box::new(move || Some(through.clone())),
                     // The handler's own time limit is the one that counts.
-                    forward: Forward::new(forward::Settings::default(), clock.clone(), connections.clone()),
+                    forward: Forward::new(forward::Settings::default(), clock.clone(), pooled),
                     pipeline: pipeline.clone(),
                     keys: settings.ingress.keys.clone(),
                     targets: Vec::new(),

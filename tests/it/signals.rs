@@ -57,7 +57,10 @@ fn ctrl_c_with_nothing_under_way_ends_with_130_and_the_sums_last() {
     // The connection stays open, and keeps nobody waiting.
     let mut sender = Sender::connect(&listening.address()).unwrap();
     assert_eq!(sender.post(b"{}").unwrap().status, 200);
+    let start = Clock::real().now();
     let rest = interrupt(listening);
+    let took = Clock::real().now().duration_since(start);
+    assert!(took.as_secs_f64() < 1.5, "it waited for connections that nobody uses: {took:#}");
     let kinds: Vec<&str> = rest.iter().map(|object| object["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["received", "attempt", "summary"]);
     let mut summary = rest.into_iter().last().unwrap();
