@@ -19,8 +19,8 @@ const MOST_UNDER_WAY: usize = 1000;
 pub struct Firings {
     /// Deliveries whose outcome is still to come, and the file of each.
     under_way: HashMap<DeliveryId, Arc<str>>,
-    /// The delivery that each file gave rise to last; there are no more than files are watched.
-    latest: HashMap<Arc<str>, DeliveryId>,
+    /// The last delivery of each file that was answered, with its number; there are no more than files are watched.
+    latest: HashMap<Arc<str>, (i64, DeliveryId)>,
 }
 
 /// What is different from the last time that a fixture fired.
@@ -44,7 +44,11 @@ impl Firings {
             }
             Update::Attempted(delivery, _) => {
                 let file = self.under_way.remove(&delivery.id)?;
-                let before = self.latest.insert(file, delivery.id.clone())?;
+                if self.latest.get(&file).is_some_and(|(latest, _)| *latest > delivery.number) {
+                    // A later one was answered first: what comes next is compared with that.
+                    return None;
+                }
+                let (_, before) = self.latest.insert(file, (delivery.number, delivery.id.clone()))?;
                 since(before, delivery.id.clone(), folder)
             }
             Update::NotForwarded(delivery) => {

@@ -177,6 +177,34 @@ impl Pipeline {
         wait.await.unwrap_or_else(|_ended| Err(self.store.closed()))
     }
 
+    /// Records a delivery and hands it to `target` in a task of its own: returns when it is on disk, so that the next
+    /// one comes after it. `until_over` is dropped when there is nothing more to do for it now.
+    ///
+    /// # Errors
+    ///
+    /// The delivery could not be recorded.
+    pub async fn send_off(
+        &self,
+        incoming: Incoming,
+        target: Target,
+        until_over: impl Send + 'static,
+    ) -> Result<(), StoreError> {
+        let incoming = Arc::new(incoming);
+        if let Some(held) = self.wait_if_closed(&incoming, &target).await {
+            return held.map(drop);
+        }
+        let recorded = self.record(Arc::clone(&incoming)).await?;
+        let this = self.clone();
+        self.tasks.spawn(Box::pin(async move {
+            let made = this.hand_over(&incoming, &target).await.into_attempt(1);
+            // Nobody waits for the answer, only for its end.
+            let (ready, _) = oneshot::channel();
+            this.settle(incoming, recorded, target, made, ready).await;
+            drop(until_over);
+        }));
+        Ok(())
+    }
+
     /// Hands on a delivery that an earlier run recorded and no more, as [`deliver`](Self::deliver) does.
     pub async fn take_up(
         &self,
@@ -212,20 +240,10 @@ impl Pipeline {
 
     async fn run(self, incoming: Incoming, target: Target, early: Option<Early>, ready: Ready) {
         let incoming = Arc::new(incoming);
-        if let Some(hold) = &self.hold {
-            if self.presence.is_paused() {
-                self.close(hold, &target).await;
-            }
-            let waiting = self.record_held(Arc::clone(&incoming), &target);
-            if let Some(held) = hold.wait_if_closed(&target, waiting).await {
-                let held = held.map(|delivery| {
-                    hold.keep(delivery.number, &incoming.outgoing().headers);
-                    Delivered::waiting(delivery)
-                });
-                // The caller may have left; the delivery waits all the same.
-                drop(ready.send(held));
-                return;
-            }
+        if let Some(held) = self.wait_if_closed(&incoming, &target).await {
+            // The caller may have left; the delivery waits all the same.
+            drop(ready.send(held.map(Delivered::waiting)));
+            return;
         }
         let record = self.record(Arc::clone(&incoming));
         let hand_over = async {
@@ -242,6 +260,21 @@ impl Pipeline {
             // The caller may have left; nobody else needs to know.
             Err(error) => drop(ready.send(Err(error))),
         }
+    }
+
+    /// Records a delivery that has to wait for its target, if it has to.
+    async fn wait_if_closed(
+        &self,
+        incoming: &Arc<Incoming>,
+        target: &Target,
+    ) -> Option<Result<Arc<Delivery>, StoreError>> {
+        let hold = self.hold.as_ref()?;
+        if self.presence.is_paused() {
+            self.close(hold, target).await;
+        }
+        let waiting = self.record_held(Arc::clone(incoming), target);
+        let held = hold.wait_if_closed(target, waiting).await?;
+        Some(held.inspect(|delivery| hold.keep(delivery.number, &incoming.outgoing().headers)))
     }
 
     /// Answers the caller, and puts the outcome on disk; the other way round when the answer promises more than that

@@ -75,6 +75,18 @@ impl Router {
         }
     }
 
+    /// Records a delivery, and hands it to its target without waiting for the answer; see [`Pipeline::send_off`].
+    pub async fn send_off(
+        &self,
+        incoming: Incoming,
+        until_over: impl Send + 'static,
+    ) -> Result<(), StoreError> {
+        match self.routes.target(incoming.kind.event_type.as_ref()) {
+            Ok(target) => self.pipeline.send_off(incoming, target.clone(), until_over).await,
+            Err(why) => self.record_only(incoming, why).await.map(drop),
+        }
+    }
+
     /// Hands a delivery to its target that an earlier run recorded and no more.
     pub async fn take_up(&self, incoming: Incoming, recorded: Arc<Delivery>) -> Result<Taken, StoreError> {
         match self.routes.target(incoming.kind.event_type.as_ref()) {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many files are watched.
 const MOST_FILES: usize = 10_000;
+
+/// How many firings may wait for their answers; with more, the next waits for one of them.
+const MOST_UNDER_WAY: usize = 256;
 
 /// How deep folders are read.
 const DEEPEST: usize = 8;
@@ -91,6 +94,7 @@ impl Watch {
         })?;
         let mut watched = None;
         let mut files = self.files.clone();
+        let under_way = Arc::new(Semaphore::new(MOST_UNDER_WAY));
         loop {
             watch_again(&mut watcher, &self.folder, &mut watched);
             tokio::select! {
@@ -104,20 +108,26 @@ impl Watch {
             }
             let Ok(now) = read_folder(&self.folder) else { continue };
             for path in changed(&files, &now) {
-                self.fire(&path).await;
+                let permit = tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    permit = Arc::clone(&under_way).acquire_owned() => permit,
+                };
+                // Nobody closes the semaphore.
+                let Ok(permit) = permit else { return Ok(()) };
+                self.fire(&path, permit).await;
             }
             files = now;
         }
     }
 
-    async fn fire(&self, path: &Path) {
+    async fn fire(&self, path: &Path, until_answered: OwnedSemaphorePermit) {
         let name = path.strip_prefix(&self.folder).unwrap_or(path);
         match self.incoming(path) {
             Ok(Some(incoming)) => {
                 let file = name.display().to_string().into();
                 self.bus.publish(Update::Fired(incoming.id.clone(), file));
                 // What the store has to say was published already.
-                drop(self.router.deliver(incoming, None).await);
+                drop(self.router.send_off(incoming, until_answered).await);
             }
             Ok(None) => {}
             Err(message) => {

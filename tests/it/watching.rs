@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::handler::{Handler, answer};
+use crate::handler::{Handler, answer, when_told};
 use crate::world::{Listening, World};
 
 fn watching() -> (World, Handler, Listening) {
@@ -150,4 +150,36 @@ fn from_the_second_firing_of_a_file_on_the_difference_of_the_answers_is_told() {
 
     let third = save(started, json(200, "{}"));
     assert_eq!((&third["diff"]["same"], &third["diff"]["body"]["kind"]), (&json!(true), &json!("same")));
+}
+
+#[test]
+fn a_handler_that_hangs_holds_up_no_other_fixture_and_not_the_next_save_of_its_own() {
+    let (world, handler, hung) = (World::new(), Handler::start(), Handler::start());
+    assert_eq!(world.run(&["fixtures", "init"]).code(), 0);
+    let route = format!("meeting.failed={}", hung.target());
+    let arguments = ["--forward", &handler.target(), "--route", &route, "--timeout", "0"];
+    let mut listening = world.listen(&[&arguments[..], &["--fixtures", "fixtures"]].concat());
+    let folder = world.folder().join("fixtures/preview");
+    let save = |file: &str| edit(&folder.join(file), "{", "{");
+
+    let (tell, script) = when_told();
+    hung.become_(script);
+    save("meeting.failed.json");
+    hung.next();
+    save("meeting.started.json");
+    assert_eq!(fired(&mut listening, &handler).0, "meeting.started");
+
+    hung.become_(answer(200, &[], b"second"));
+    save("meeting.failed.json");
+    hung.next();
+    let second = listening.next("attempt");
+    assert_eq!(second.get("diff"), None, "the first has not been answered");
+    tell.send(()).unwrap();
+    let first = listening.next("attempt");
+    assert!(first["number"].as_i64() < second["number"].as_i64(), "{first}");
+    assert_eq!(first.get("diff"), None, "what it would be compared with came later");
+
+    hung.become_(answer(200, &[], b"third"));
+    save("meeting.failed.json");
+    assert_eq!(listening.next("attempt")["diff"]["before"], second["id"]);
 }
