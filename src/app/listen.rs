@@ -184,7 +184,7 @@ impl Listen {
         let router = Router::new(settings.routes, pipeline.clone());
         let watch = settings.fixtures.map(|folder| Watch {
             // A folder that is missing is waited for.
-            files: read_folder(&folder).unwrap_or_default(),
+            files: read_folder(&folder).unwrap_or_default().files,
             folder,
             router: router.clone(),
             keys: settings.ingress.keys.clone(),

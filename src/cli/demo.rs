@@ -79,7 +79,8 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     tasks.spawn(listen.run());
     if arguments.json {
-        session.output.data(&json_lines::ready(Some(&ingress), url.as_deref(), None, Some(&artifacts)))?;
+        let ready = json_lines::ready(Some(&ingress), url.as_deref(), None, Some(&artifacts), None);
+        session.output.data(&ready)?;
     } else {
         let routes = Routes { default: Some(target), ..Routes::default() };
         greet(&session.output, &ingress, entrance.as_deref(), &routes, &chosen);

@@ -4,7 +4,7 @@ mod from;
 
 use std::fs::{self, Metadata};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -239,13 +239,23 @@ fn fixtures(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Vec<Fou
         return Ok(session.catalogue.entries().filter(wanted).map(found).collect());
     };
     let folder = session.folder.join(folder);
-    let files = read_folder(&folder)
-        .map_err(|error| Usage::new(format!("cannot read {}: {error}", folder.display()), ""))?;
+    let cannot =
+        |path: &Path, error: &io::Error| Usage::new(format!("cannot read {}: {error}", path.display()), "");
+    let found = read_folder(&folder).map_err(|error| cannot(&folder, &error))?;
+    if let Some((path, error)) = found.unreadable.first() {
+        return Err(cannot(path, error).into());
+    }
+    for path in &found.links {
+        let label = path.strip_prefix(&session.folder).unwrap_or(path).display().to_string();
+        let label = Printable::text(&label);
+        session
+            .output
+            .complain(&format!("note: {label} is a link and passed over, since it could lead anywhere"));
+    }
     let names = session.catalogue.wire_names();
     let mut all = Vec::new();
-    for path in files.into_keys() {
-        let source = fs::read(&path)
-            .map_err(|error| Usage::new(format!("cannot read {}: {error}", path.display()), ""))?;
+    for path in found.files.into_keys() {
+        let source = fs::read(&path).map_err(|error| cannot(&path, &error))?;
         let contract = FileKind::of(&names, &path, &source).kind.contract;
         if arguments.contract.is_some() && arguments.contract != contract {
             continue;

@@ -90,7 +90,7 @@ async fn inspect(arguments: &InspectArgs, session: &Session) -> anyhow::Result<E
         Inspecting::bind(arguments.port, parts(arguments, session, &store, &stop, &tasks)?).await?;
     let registration = session.state.register_inspector(inspecting.token())?;
     if arguments.json {
-        session.output.data(&json_lines::ready(None, Some(&inspecting.url()), None, None))?;
+        session.output.data(&json_lines::ready(None, Some(&inspecting.url()), None, None, None))?;
     } else {
         session.output.talk(&format!("mbaas-dev inspector {}", env!("CARGO_PKG_VERSION")));
         session.output.talk(&format!("  inspector   {}", inspecting.entrance()));

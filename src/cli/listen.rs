@@ -26,7 +26,7 @@ use crate::app::secret::ChosenSecret;
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
 use crate::forward::{self, Forward};
-use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Secret, Target, duration};
+use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Printable, Secret, Target, duration};
 use crate::observers::goal::{Goal, Reached};
 use crate::observers::json_lines;
 use crate::pipeline;
@@ -160,7 +160,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         tunnel: tunnel.clone(),
         ..settings(arguments, &session.folder, &endpoints, &secret.keys, &token)
     };
-    let routes = settings.routes.clone();
+    let (routes, fixtures) = (settings.routes.clone(), settings.fixtures.clone());
     let names = session.catalogue.wire_names();
     let artifact_lifetime = settings.artifact_lifetime;
     let (stop, clock) = (CancellationToken::new(), session.clock.clone());
@@ -189,10 +189,14 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
             inspector.map(Inspecting::url).as_deref(),
             gate.as_ref().map(|gate| &*gate.public),
             Some(&listen.artifacts()),
+            fixtures.as_ref().map(|folder| folder.display().to_string()).as_deref(),
         ))?;
     } else {
         let entrance = inspector.map(Inspecting::entrance);
         greet(&session.output, &ingress, entrance.as_deref(), &routes, &secret);
+        if let Some(folder) = &fixtures {
+            greet_fixtures(&session, folder);
+        }
         tunnel::greet(&session.output, tunnel.as_ref(), gate.as_ref());
         session.output.talk(&if registration.is_of_listen() {
             let command = session.output.talk_paint.strong("mbaas-dev trigger meeting.completed");
@@ -246,6 +250,19 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         (None, End::TooLate) => Exit::TooLate,
         (None, End::Signal(Reason::Interrupt) | End::AtOnce) => Exit::Interrupted,
     })
+}
+
+/// Says which folder of fixtures is watched, and what is the matter with it.
+fn greet_fixtures(session: &Session, folder: &Path) {
+    let name = folder.strip_prefix(&session.folder).unwrap_or(folder).display().to_string();
+    let name = Printable::text(&name);
+    session.output.talk(&match std::fs::metadata(folder) {
+        Ok(about) if about.is_dir() => format!("  fixtures    {name}"),
+        Ok(_) => format!("  fixtures    {name} is no folder: nothing is fired until it is"),
+        Err(_) => {
+            format!("  fixtures    {name} is not there yet (`mbaas-dev fixtures init {name}` makes it)")
+        }
+    });
 }
 
 /// Says which keys there are, if any, and ends the greeting.

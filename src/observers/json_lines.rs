@@ -6,16 +6,18 @@ use serde_json::{Map, Value, json};
 use super::firings::Since;
 use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Then, Update, millis};
 
-/// The line that comes first: where to send to, and where the files of meetings are.
+/// The line that comes first: where to send to, where the files of meetings are, and which folder is watched.
 pub fn ready(
     ingress: Option<&str>,
     inspector: Option<&str>,
     public: Option<&str>,
     artifacts: Option<&str>,
+    fixtures: Option<&str>,
 ) -> String {
     json!({
         "v": FORMAT_VERSION, "type": "ready",
         "ingress": ingress, "inspector": inspector, "public": public, "artifacts": artifacts,
+        "fixtures": fixtures,
     })
     .to_string()
 }

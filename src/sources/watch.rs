@@ -4,7 +4,7 @@
 //! what was there before. So it does not matter whether an editor writes in place or renames, whether a folder is
 //! deleted and comes back, or how many files a branch switch touches: what has changed is fired, once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -53,6 +53,17 @@ pub type Stamp = (i64, i64, u64, u64);
 /// A folder's files.
 pub type Files = BTreeMap<PathBuf, Stamp>;
 
+/// What is in a folder of fixtures.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The fixtures.
+    pub files: Files,
+    /// Folders below it that cannot be read, and why.
+    pub unreadable: Vec<(PathBuf, io::Error)>,
+    /// Links that look like fixtures or lead to folders; they are not followed.
+    pub links: Vec<PathBuf>,
+}
+
 /// The source.
 pub struct Watch {
     /// The folder.
@@ -94,7 +105,7 @@ impl Watch {
         })?;
         let mut watched = None;
         let mut files = self.files.clone();
-        let under_way = Arc::new(Semaphore::new(MOST_UNDER_WAY));
+        let (mut told, under_way) = (BTreeSet::new(), Arc::new(Semaphore::new(MOST_UNDER_WAY)));
         loop {
             watch_again(&mut watcher, &self.folder, &mut watched);
             tokio::select! {
@@ -106,7 +117,15 @@ impl Watch {
                     break;
                 }
             }
-            let Ok(now) = read_folder(&self.folder) else { continue };
+            let Found { files: now, unreadable, .. } = match read_folder(&self.folder) {
+                Ok(found) => found,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    self.report_once(&mut told, vec![(self.folder.clone(), error)]);
+                    continue;
+                }
+            };
+            self.report_once(&mut told, unreadable);
             for path in changed(&files, &now) {
                 let permit = tokio::select! {
                     () = stop.cancelled() => return Ok(()),
@@ -117,6 +136,20 @@ impl Watch {
                 self.fire(&path, permit).await;
             }
             files = now;
+        }
+    }
+
+    /// Tells which folders cannot be read; of each once, until it can be.
+    fn report_once(&self, told: &mut BTreeSet<PathBuf>, unreadable: Vec<(PathBuf, io::Error)>) {
+        told.retain(|known| unreadable.iter().any(|(folder, _)| folder == known));
+        for (folder, error) in unreadable {
+            if told.contains(&folder) {
+                continue;
+            }
+            let message = format!("cannot read {}: {error}", folder.display());
+            let hint = "its fixtures are not fired until it can be read; all others are".to_owned();
+            self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "watch", message, hint })));
+            told.insert(folder);
         }
     }
 
@@ -191,25 +224,44 @@ fn changed(before: &Files, now: &Files) -> Vec<PathBuf> {
 }
 
 /// The fixtures below a folder: regular files that end in `.json`, without hidden ones; links are not followed.
-pub fn read_folder(folder: &Path) -> io::Result<Files> {
-    let mut files = Files::new();
-    let mut folders = vec![(folder.to_owned(), 0)];
+///
+/// # Errors
+///
+/// The folder itself cannot be read.
+pub fn read_folder(folder: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
+    let mut folders = Vec::new();
+    found.take(fs::read_dir(folder)?, 0, &mut folders);
     while let Some((folder, depth)) = folders.pop() {
-        for entry in fs::read_dir(&folder)?.flatten() {
+        match fs::read_dir(&folder) {
+            Ok(entries) => found.take(entries, depth, &mut folders),
+            // It has gone since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => found.unreadable.push((folder, error)),
+        }
+    }
+    Ok(found)
+}
+
+impl Found {
+    /// Takes in what is in one folder; those in it are read next.
+    fn take(&mut self, entries: fs::ReadDir, depth: usize, folders: &mut Vec<(PathBuf, usize)>) {
+        for entry in entries.flatten() {
             let path = entry.path();
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            let Ok(found) = entry.metadata() else { continue };
-            if hidden || files.len() >= MOST_FILES {
+            let Ok(about) = entry.metadata() else { continue };
+            if hidden || self.files.len() >= MOST_FILES {
                 continue;
             }
-            if found.is_dir() && depth < DEEPEST {
+            if about.is_dir() && depth < DEEPEST {
                 folders.push((path, depth + 1));
-            } else if found.is_file() && found.len() <= LARGEST_FILE && is_fixture(&path) {
-                files.insert(path, (found.mtime(), found.mtime_nsec(), found.len(), found.ino()));
+            } else if about.is_symlink() && (is_fixture(&path) || path.is_dir()) {
+                self.links.push(path);
+            } else if about.is_file() && about.len() <= LARGEST_FILE && is_fixture(&path) {
+                self.files.insert(path, (about.mtime(), about.mtime_nsec(), about.len(), about.ino()));
             }
         }
     }
-    Ok(files)
 }
 
 fn is_fixture(path: &Path) -> bool {
@@ -241,7 +293,8 @@ mod tests {
             fs::write(at(name), "{}").unwrap();
         }
         std::os::unix::fs::symlink(at("a.json"), at("link.json")).unwrap();
-        let found: Vec<PathBuf> = read_folder(folder.path()).unwrap().into_keys().collect();
-        assert_eq!(found, [at("a.json"), at("preview/b.json")]);
+        let found = read_folder(folder.path()).unwrap();
+        assert_eq!(found.files.into_keys().collect::<Vec<_>>(), [at("a.json"), at("preview/b.json")]);
+        assert_eq!(found.links, [at("link.json")]);
     }
 }

@@ -1,7 +1,9 @@
 //! Fixtures that fire when they are saved, however an editor goes about it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -182,4 +184,76 @@ fn a_handler_that_hangs_holds_up_no_other_fixture_and_not_the_next_save_of_its_o
     hung.become_(answer(200, &[], b"third"));
     save("meeting.failed.json");
     assert_eq!(listening.next("attempt")["diff"]["before"], second["id"]);
+}
+/// The command without the rights of root, for whom every folder can be read.
+fn without_privileges(world: &World, arguments: &[&str]) -> Command {
+    let plain = world.command(arguments);
+    if !rustix::process::geteuid().is_root() {
+        return plain;
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--inh-caps=-all", "--bounding-set=-all"]).arg(plain.get_program()).args(plain.get_args());
+    command.current_dir(world.folder()).env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_told_once_and_the_rest_is_watched() {
+    let (world, handler) = (World::new(), Handler::start());
+    assert_eq!(world.run(&["fixtures", "init"]).code(), 0);
+    let closed = world.folder().join("fixtures/closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    let arguments = ["listen", "--json", "--port", "0", "--forward", &handler.target()];
+    let arguments = [&arguments[..], &["--fixtures", "fixtures"]].concat();
+    let mut listening = Listening::start(&mut without_privileges(&world, &arguments));
+
+    let error = listening.next("error");
+    assert_eq!(error["code"], "watch");
+    assert!(error["message"].as_str().unwrap().contains("fixtures/closed"), "{error}");
+    for name in ["meeting.failed", "meeting.started"] {
+        edit(&world.folder().join(format!("fixtures/preview/{name}.json")), "{", "{");
+        assert_eq!(fired(&mut listening, &handler).0, name);
+    }
+    let (_, rest) = listening.interrupt();
+    assert!(rest.iter().all(|line| line["type"] != "error"), "{rest:?}");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_folder_that_is_not_there_yet_is_waited_for_and_told_of() {
+    let (world, handler) = (World::new(), Handler::start());
+    let greeting = |world: &World| {
+        let arguments = ["listen", "--port", "0", "--fixtures", "mine", "--expect", "x", "--within", "10ms"];
+        let said = String::from_utf8(world.run_process(&arguments).stderr).unwrap();
+        said.lines().find(|line| line.starts_with("  fixtures")).map(str::to_owned)
+    };
+    insta::assert_snapshot!(greeting(&world).unwrap(), @"  fixtures    mine is not there yet (`mbaas-dev fixtures init mine` makes it)");
+    let mut listening = world.listen(&["--forward", &handler.target(), "--fixtures", "mine"]);
+    assert!(listening.ready["fixtures"].as_str().unwrap().ends_with("/mine"), "{}", listening.ready);
+    world.write("mine/failed.json", r#"{"event":"failed","data":{}}"#);
+    assert_eq!(fired(&mut listening, &handler).0, "meeting.failed");
+    insta::assert_snapshot!(greeting(&world).unwrap(), @"  fixtures    mine");
+
+    let other = World::new();
+    other.write("mine", "");
+    insta::assert_snapshot!(greeting(&other).unwrap(), @"  fixtures    mine is no folder: nothing is fired until it is");
+}
+
+#[test]
+fn links_in_a_folder_of_fixtures_are_told_of() {
+    let world = World::new();
+    world.write("real.json", r#"{"event":"failed","data":{}}"#);
+    world.write("mine/plain.txt", "");
+    std::os::unix::fs::symlink(world.folder().join("real.json"), world.folder().join("mine/linked.json"))
+        .unwrap();
+    for command in ["list", "validate"] {
+        let done = world.run(&["fixtures", command, "mine"]);
+        assert!(
+            done.errors().starts_with("note: mine/linked.json is a link and passed over"),
+            "{}",
+            done.whole()
+        );
+    }
 }

@@ -88,8 +88,9 @@ fn json_lines_carry_whole_deliveries_and_end_with_the_sums() {
         "32",
     ]);
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&listening.ready), ["v", "type", "ingress", "inspector", "public", "artifacts"]);
-    assert_eq!(listening.ready["public"], Value::Null);
+    let names = ["v", "type", "ingress", "inspector", "public", "artifacts", "fixtures"];
+    assert_eq!(keys(&listening.ready), names);
+    assert_eq!((&listening.ready["public"], &listening.ready["fixtures"]), (&Value::Null, &Value::Null));
     assert!(listening.ready["inspector"].as_str().unwrap().starts_with("http://127.0.0.1:"));
     let mut lines = Vec::new();
     for (path, headers, body, kinds) in [
