@@ -1,4 +1,4 @@
-//! One variable in a `.env` file: put in or replaced, and nothing else changed.
+//! One variable in a `.env` file: put in or replaced, and nothing else changed, line ends and quoted lines included.
 
 use std::fs;
 use std::io::{self, Write};
@@ -35,8 +35,13 @@ impl EnvVariable {
     ///
     /// # Errors
     ///
-    /// The file is a link or no regular file, or cannot be written.
+    /// The file is a link or no regular file, or cannot be written; or the value has a line break.
     pub fn write(&self, folder: &Path, value: &str) -> Result<PathBuf, Usage> {
+        if value.contains(['\n', '\r']) {
+            let hint = "`mbaas-dev secret show` prints it; `mbaas-dev secret new` makes one without";
+            let why = "the secret has a line break, which readers of such files do not agree about";
+            return Err(Usage::new(why, hint));
+        }
         let path = folder.join(&self.file);
         let cannot = |error: io::Error| Usage::new(format!("cannot write {}: {error}", path.display()), "");
         let (text, mode) = match fs::symlink_metadata(&path) {
@@ -60,28 +65,67 @@ impl EnvVariable {
     }
 }
 
-/// The text with the variable's line replaced, or with a line more.
+/// The text with the variable's value replaced, or with a line more; line ends stay as they are.
 fn with_variable(text: &str, name: &str, value: &str) -> String {
     let line = format!("{name}={}", quoted(value));
-    let is_it = |candidate: &str| {
-        let assignment = candidate.trim_start();
-        let assignment = assignment.strip_prefix("export ").unwrap_or(assignment).trim_start();
-        assignment.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
-    };
-    let mut found = false;
-    let mut lines: Vec<String> = Vec::new();
-    for candidate in text.lines() {
-        if !is_it(candidate) {
-            lines.push(candidate.to_owned());
+    let (mut changed, mut found, mut rest) = (String::with_capacity(text.len() + line.len()), false, text);
+    while !rest.is_empty() {
+        let (entry, behind) = rest.split_at(length_of_entry(rest));
+        rest = behind;
+        if assigned(entry).is_none_or(|(other, _)| other != name) {
+            changed += entry;
         } else if !std::mem::replace(&mut found, true) {
-            let export = if candidate.trim_start().starts_with("export ") { "export " } else { "" };
-            lines.push(format!("{export}{line}"));
+            let export = if entry.trim_start().starts_with("export ") { "export " } else { "" };
+            changed = changed + export + &line + line_end(entry);
         }
     }
     if !found {
-        lines.push(line);
+        let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+        let before = if changed.is_empty() || changed.ends_with('\n') { "" } else { end };
+        changed = changed + before + &line + end;
     }
-    lines.join("\n") + "\n"
+    changed
+}
+
+/// How long the first entry is: a line, or all lines of a value in quotes.
+fn length_of_entry(text: &str) -> usize {
+    let line = text.split_inclusive('\n').next().unwrap_or(text);
+    let Some((_, value)) = assigned(line) else { return line.len() };
+    let value = value.trim_start();
+    let Some(quote) = value.chars().next().filter(|first| "'\"`".contains(*first)) else { return line.len() };
+    let content = &text[line.len() - value.len() + 1..];
+    let mut escaped = false;
+    let end = content.find(|c| {
+        let ends = c == quote && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    // Without an end, or with more behind it than a comment, the quote is only a character.
+    let behind = end.and_then(|end| content[end + 1..].split_inclusive('\n').next().or(Some("")));
+    match behind {
+        Some(behind) if behind.trim().is_empty() || behind.trim_start().starts_with('#') => {
+            let start = text.len() - content.len();
+            start + end.unwrap_or_default() + 1 + behind.len()
+        }
+        _ => line.len(),
+    }
+}
+
+/// The variable that a line gives a value to, and that value as it stands there.
+fn assigned(line: &str) -> Option<(&str, &str)> {
+    let text = line.trim_start();
+    let (name, value) = text.strip_prefix("export ").unwrap_or(text).split_once('=')?;
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    Some((name.trim(), value)).filter(|(name, _)| !name.is_empty() && name.chars().all(is_of_name))
+}
+
+/// How an entry ends.
+fn line_end(entry: &str) -> &'static str {
+    match entry {
+        _ if entry.ends_with("\r\n") => "\r\n",
+        _ if entry.ends_with('\n') => "\n",
+        _ => "",
+    }
 }
 
 /// A value that every reader of `.env` files takes as it is; single quotes where it has other characters.
@@ -108,6 +152,12 @@ mod tests {
             ("A=1\nSECRET=old\nB=2\n", "A=1\nSECRET=new\nB=2\n"),
             ("export SECRET = old\nSECRET=older\n", "export SECRET=new\n"),
             ("SECRET_KEY=x\n#SECRET=y\n", "SECRET_KEY=x\n#SECRET=y\nSECRET=new\n"),
+            ("A=1\r\nSECRET=old\r\nB=2", "A=1\r\nSECRET=new\r\nB=2"),
+            ("A=1\r\nB=2", "A=1\r\nB=2\r\nSECRET=new\r\n"),
+            ("SECRET=\"one\ntwo \\\" =\n\" # why\nB=2\n", "SECRET=new\nB=2\n"),
+            ("A='\nSECRET=no\n'\nSECRET='old\nB=2'\n", "A='\nSECRET=no\n'\nSECRET=new\n"),
+            ("SECRET='\nB='2'\n", "SECRET=new\nB='2'\n"),
+            ("# it's = x\nSECRET=it's\n", "# it's = x\nSECRET=new\n"),
         ] {
             assert_eq!(with_variable(before, "SECRET", "new"), after);
         }

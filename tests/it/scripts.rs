@@ -83,6 +83,21 @@ fn the_secret_is_written_into_one_line_of_a_file() {
         fs::read_to_string(world.folder().join(".env.local")).unwrap(),
         "A=1\nWEBHOOK_SECRET=new\nB=2\n"
     );
+    // As editors on Windows leave it, with a value over several lines, as other programs write keys.
+    world.write(".env.local", "A=1\r\nWEBHOOK_SECRET=\"old\r\nA=2\"\r\nB='WEBHOOK_SECRET=\r\n'\r\n");
+    let done = world.run(&["secret", "show", "--secret", "new", "--write-env", ".env.local:WEBHOOK_SECRET"]);
+    assert_eq!(done.code(), 0, "{}", done.whole());
+    let after = "A=1\r\nWEBHOOK_SECRET=new\r\nB='WEBHOOK_SECRET=\r\n'\r\n";
+    assert_eq!(fs::read_to_string(world.folder().join(".env.local")).unwrap(), after);
+    let done = world.run(&["secret", "show", "--secret", "a\nb", "--write-env", ".env.local:WEBHOOK_SECRET"]);
+    insta::assert_snapshot!(done.whole(), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: the secret has a line break, which readers of such files do not agree about
+    hint: `mbaas-dev secret show` prints it; `mbaas-dev secret new` makes one without
+    ");
+    assert_eq!(fs::read_to_string(world.folder().join(".env.local")).unwrap(), after);
     std::os::unix::fs::symlink(world.folder().join(".env.local"), world.folder().join("link")).unwrap();
     let refused = world.run(&["secret", "show", "--secret", "x", "--write-env", "link:WEBHOOK_SECRET"]);
     assert_eq!(refused.code(), 2, "{}", refused.whole());
