@@ -44,7 +44,8 @@ impl SecretArgs {
     /// A flag, the environment and settings are told apart: they count differently while a `listen` runs.
     fn given(&self, session: &Session) -> anyhow::Result<Given> {
         let variable = |name: String, contract: Option<Contract>| {
-            let secret = Secret::new((session.environment)(&name)?);
+            let given = (session.environment)(&name).filter(|secret| !secret.is_empty())?;
+            let secret = Secret::new(given);
             Some(GivenSecret { contract, secret, source: SecretSource::Environment(name) })
         };
         let of_contract = |contract: Contract| {

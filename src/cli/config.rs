@@ -1,7 +1,7 @@
 //! `mbaas-dev config`
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, Subcommand};
+use clap::{Arg, ArgGroup, ArgMatches, Command, Subcommand};
 use serde_json::json;
 
 use super::Session;
@@ -73,14 +73,17 @@ fn settings(name: &str, session: &Session) -> anyhow::Result<Vec<Setting>> {
     let Some(command) = plain.find_subcommand(name) else {
         return Err(Usage::new(format!("there is no command `{name}`"), "see `mbaas-dev --help`").into());
     };
-    if command.get_arguments().any(Arg::is_required_set) || command.has_subcommands() {
+    let needs_more = |group: &ArgGroup| group.is_required_set();
+    if command.get_arguments().any(Arg::is_required_set)
+        || command.get_groups().any(needs_more)
+        || command.has_subcommands()
+    {
         return Err(Usage::new(format!("`{name}` has no settings that stand by themselves"), "").into());
     }
-    let matches = super::matches(&["mbaas-dev".into(), name.into()], &session.settings)?;
-    let matches = matches.subcommand_matches(name).unwrap_or(&matches);
+    let matches = super::settled(name, &session.settings)?;
     Ok(command
         .get_arguments()
-        .filter_map(|option| setting(option, name, matches, command, session))
+        .filter_map(|option| setting(option, name, &matches, command, session))
         .collect())
 }
 

@@ -50,10 +50,9 @@ async fn examine(session: &Session, repair: bool) -> Vec<Check> {
         session.clock.now(),
         deliveries.iter().map(|delivery| delivery.received_at).max(),
     ));
-    let settings = session.settings_error.clone().or_else(|| {
-        let listen = super::matches(&["mbaas-dev".into(), "listen".into()], &session.settings);
-        listen.err().map(|error| error.to_string())
-    });
+    let listen = super::settled("listen", &session.settings);
+    let wrong = || listen.as_ref().err().map(ToString::to_string);
+    let settings = session.settings_error.clone().or_else(wrong);
     checks.push(doctor::configuration("mbaas-dev.toml", settings));
     let endpoints = session.endpoints().err().map(|error| error.to_string());
     checks.push(doctor::configuration("webhook_config.json", endpoints));
@@ -67,9 +66,8 @@ async fn examine(session: &Session, repair: bool) -> Vec<Check> {
     };
     let ingress: Option<Target> = running.as_ref().and_then(|running| running.ingress.parse().ok());
     // What is configured counts; where that is wrong, which was told above, the defaults.
-    let listen = super::matches(&["mbaas-dev".into(), "listen".into()], &session.settings).ok();
-    let listen = listen.as_ref().and_then(|matches| matches.subcommand_matches("listen"));
-    let port = |name: &str| listen.and_then(|matches| matches.get_one::<u16>(name).copied());
+    let listen = listen.ok();
+    let port = |name: &str| listen.as_ref().and_then(|matches| matches.get_one::<u16>(name).copied());
     checks.push(network::port(port("port").unwrap_or(4400), "listen", ingress.as_ref()));
     checks.push(network::port(port("inspector_port").unwrap_or(4401), "inspector", ingress.as_ref()));
     checks.push(network::listen(ingress.as_ref()).await);

@@ -33,11 +33,12 @@ mod tunnel;
 mod verify;
 mod writing;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use clap::builder::Resettable;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::output::{ColorChoice, Output, Volume};
@@ -281,12 +282,26 @@ fn matches(arguments: &[OsString], settings: &[SettingsFile]) -> anyhow::Result<
         // What is right without the files is wrong in one of them.
         Err(error) if error.use_stderr() && Cli::try_parse_from(arguments).is_ok() => {
             let files: Vec<String> = settings.iter().map(|file| file.path().display().to_string()).collect();
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            Err(Usage::new(format!("{}: {first}", files.join(" or ")), "").into())
+            Err(Usage::new(format!("{}: {}", files.join(" or "), sentence(&error)), "").into())
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What a command would be given now without any arguments, by the environment and files of settings.
+fn settled(name: &str, settings: &[SettingsFile]) -> anyhow::Result<ArgMatches> {
+    let given = matches(&["mbaas-dev".into(), name.into()], settings);
+    let mut given = given.map_err(|error| match error.downcast::<clap::Error>() {
+        Ok(error) => Usage::new(sentence(&error), "").into(),
+        Err(error) => error,
+    })?;
+    Ok(given.remove_subcommand().map_or(given, |(_, of_command)| of_command))
+}
+
+/// What the parser has to say, without its advice on how to ask for help.
+fn sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// Help and version are data; everything else that the parser says is a complaint.
@@ -314,8 +329,19 @@ fn command() -> clap::Command {
     // It shares the flag with those that work beside a running listen.
     let command = Cli::command()
         .mut_subcommand("listen", |listen| listen.mut_arg("secret", |secret| secret.help(of_listen)));
+    let command = without_empty_variables(command);
     let name = command.get_name().to_owned();
     named(command, &name)
+}
+
+/// An environment variable that is set to nothing counts as not set.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    #[expect(clippy::disallowed_methods, reason = "the parser reads the environment by itself")]
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let set = |option: clap::Arg| {
+        if option.get_env().is_some_and(is_empty) { option.env(Resettable::Reset) } else { option }
+    };
+    command.mut_args(set).mut_subcommands(without_empty_variables)
 }
 
 /// Names every command below as it is called, for what shows its name.

@@ -19,6 +19,7 @@ fn settings_are_shown_with_where_they_come_from() {
         (&["config", "show", "trigger"], 2),
         (&["config", "show", "events"], 2),
         (&["config", "show", "nothing"], 2),
+        (&["config", "show", "replay"], 2),
     ] {
         let done = transcript.run(arguments);
         assert_eq!(done.code(), code, "{}", done.whole());
@@ -39,6 +40,26 @@ fn settings_are_shown_with_where_they_come_from() {
         assert_eq!((done.code(), done.text().as_str()), (2, ""), "{settings}");
     }
     transcript.assert("config");
+}
+
+#[test]
+fn variables_of_the_environment_are_checked_and_what_is_empty_is_not_set() {
+    let world = World::new();
+    let show = |variables: &[(&str, &str)]| {
+        let mut command = world.command(&["config", "show"]);
+        command.envs(variables.iter().copied()).output().unwrap()
+    };
+    let wrong = show(&[("MBAAS_DEV_PORT", "x")]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    insta::assert_snapshot!(said, @"error: invalid value 'x' for '--port <PORT>': `x` is not a whole number from 0 to 65535");
+
+    let plain = show(&[]);
+    let names = ["PORT", "FORWARD", "CONFIG", "DATA_DIR", "TUNNEL", "ACCESS_TOKEN", "SECRET", "SECRET_V2"];
+    let names = names.map(|name| format!("MBAAS_DEV_{name}"));
+    let empty = show(&names.each_ref().map(|name| (name.as_str(), "")));
+    assert_eq!(String::from_utf8(empty.stderr).unwrap(), "");
+    assert_eq!(String::from_utf8(empty.stdout).unwrap(), String::from_utf8(plain.stdout).unwrap());
 }
 
 #[test]
