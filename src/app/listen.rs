@@ -30,6 +30,9 @@ use crate::store::{Repaired, Room, Store, StoreError};
 /// How long deliveries that are under way may take to finish after the end was asked for.
 pub const GRACE: Duration = Duration::from_secs(2);
 
+/// How long it may take to write down what became of those that did not.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Everything that `listen` needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -78,6 +81,8 @@ pub struct Listen {
     bus: Bus,
     stop: CancellationToken,
     waiting: CancellationToken,
+    router: Router,
+    clock: Clock,
     deliveries: TaskTracker,
     connections: TaskTracker,
     retention: Option<Retention>,
@@ -194,7 +199,7 @@ impl Listen {
             artifacts: artifacts.artifacts(settings.artifact_lifetime),
             environment,
         });
-        let ingress = Ingress::new(settings.ingress, names, router, bus.clone(), clock.clone());
+        let ingress = Ingress::new(settings.ingress, names, router.clone(), bus.clone(), clock.clone());
         let tunnel = settings.tunnel.map(|settings| Tunnel {
             remember: remember(folder.clone(), settings.relay.to_string()),
             settings,
@@ -205,8 +210,10 @@ impl Listen {
             tasks: connections.clone(),
             status: tunnel_status,
         });
-        let of_folder = |keep| Retention { keep, folder: folder.path().to_owned(), clock, bus: bus.clone() };
-        let retention = settings.keep.map(of_folder);
+        let retention = settings.keep.map(|keep| {
+            let (folder, clock, bus) = (folder.path().to_owned(), clock.clone(), bus.clone());
+            Retention { keep, folder, clock, bus }
+        });
         Ok(Self {
             listener,
             ingress,
@@ -218,6 +225,8 @@ impl Listen {
             bus,
             stop,
             waiting,
+            router,
+            clock,
             deliveries,
             connections,
             retention,
@@ -252,6 +261,12 @@ impl Listen {
         *opened = tunnel.open_first().await?;
         let gate = |opened: &Opened| Gate { public: opened.public.clone(), waiting: opened.waiting };
         Ok(opened.as_ref().map(gate))
+    }
+
+    /// Settles the deliveries that earlier runs of this project left without an answer, of which there must be none
+    /// now; how many those were.
+    pub async fn settle_left(&self) -> Result<usize, StoreError> {
+        self.router.settle_left(self.clock.now()).await
     }
 
     /// Hears every update from now on; the channel closes when `run` has ended.
@@ -296,8 +311,12 @@ impl Listen {
             self.deliveries.wait().await;
             self.connections.wait().await;
         };
-        // Whoever is not ready by now is cut off; deliveries are recorded already.
-        drop(tokio::time::timeout(GRACE, under_way).await);
+        tokio::pin!(under_way);
+        if tokio::time::timeout(GRACE, &mut under_way).await.is_err() {
+            // Whoever is not ready by now is cut off; deliveries are recorded already, and now that they have failed is.
+            self.pipeline.cut_off();
+            drop(tokio::time::timeout(LAST_WORDS, under_way).await);
+        }
         self.store.close().await;
         // Tasks that were cut off hold handles yet.
         self.bus.close();

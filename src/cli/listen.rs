@@ -36,6 +36,10 @@ use crate::sources::ingress::{self, Verify};
 use crate::sources::routing::Routes;
 use crate::store::Room;
 
+/// What becomes of deliveries that an earlier run left without an answer, with `--hold` and without.
+const LEFT_TO_WAIT: &str = "they are sent on now";
+const LEFT_TO_REPLAY: &str = "`mbaas-dev replay --failed` sends them";
+
 /// Receive webhooks, record every one, forward it to your handler and show what it answered
 ///
 /// The handler's answer goes back to the sender. Ctrl-C stops; a second Ctrl-C does not wait.
@@ -153,6 +157,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let secret = arguments.secret.choose(&session)?;
     let token = new_token(&session.clock);
     let (json, within, open) = (arguments.json, arguments.within, arguments.inspector.open());
+    let holds = arguments.hold;
     let goal = Goal::new(arguments.expect.clone(), arguments.exit_after);
     let endpoints = session.endpoints()?;
     let tunnel = arguments.tunnel.settings(&session)?;
@@ -181,6 +186,8 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let inspector = listen.inspector();
     let registration =
         session.state.register(&running, &secret.keys, &token, inspector.map(Inspecting::token))?;
+    // Another one may still be at what has no answer yet.
+    let left = if registration.is_of_listen() { listen.settle_left().await? } else { 0 };
     let screen = Screen::new(&session, json, goal, stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
     if json {
@@ -204,6 +211,12 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         } else {
             "  note        another listen of this project runs: `trigger` goes to that one".to_owned()
         });
+        if left > 0 {
+            let (deliveries, what) = (counted(left), if holds { LEFT_TO_WAIT } else { LEFT_TO_REPLAY });
+            session
+                .output
+                .talk(&format!("  note        {deliveries} of an earlier run had no answer: {what}"));
+        }
     }
     if let Some(inspecting) = inspector.filter(|_| open) {
         inspector::open(inspecting.inspector(), &session.output);
@@ -348,6 +361,10 @@ fn settings(
         inspector: arguments.inspector.settings(),
         tunnel: None,
     }
+}
+
+fn counted(deliveries: usize) -> String {
+    format!("{deliveries} deliver{}", if deliveries == 1 { "y" } else { "ies" })
 }
 
 /// Whole seconds, which is what URLs are signed for.

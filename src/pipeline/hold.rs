@@ -4,7 +4,7 @@
 //! headers, is kept in memory, so that a held delivery goes on as it came; bodies are not.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,11 @@ impl Hold {
     /// Nothing waits yet; the record is in `folder`.
     pub fn new(folder: PathBuf) -> Self {
         Self(Arc::new(Parts { folder, closed: RwLock::default(), kept: Mutex::default() }))
+    }
+
+    /// The folder of the record.
+    pub fn folder(&self) -> &Path {
+        &self.0.folder
     }
 
     /// Whether deliveries to `target` must wait. If so, `record` is done before the queue can be found empty.

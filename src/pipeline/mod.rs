@@ -1,6 +1,7 @@
 //! The road that every delivery takes: record, forward meanwhile, record the outcome, tell the observers.
 
 mod hold;
+mod left;
 mod presence;
 mod retry;
 
@@ -47,6 +48,7 @@ pub struct Pipeline {
     retrying: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    cut: CancellationToken,
 }
 
 /// The parts that a road is made of.
@@ -118,6 +120,7 @@ impl Pipeline {
             retrying: Arc::new(Semaphore::new(retry::MOST)),
             tasks,
             stop,
+            cut: CancellationToken::new(),
         }
     }
 
@@ -289,7 +292,8 @@ impl Pipeline {
     ) {
         let (attempt, wire, rest) = made;
         self.presence.note(&target, &attempt.outcome);
-        let to_hold = self.hold.as_ref().filter(|_| self.holds_when_away && is_away(&attempt.outcome));
+        let waits = is_away(&attempt.outcome) || self.was_cut_off(&attempt.outcome);
+        let to_hold = self.hold.as_ref().filter(|_| self.holds_when_away && waits);
         let held = to_hold.is_some();
         let delivery = Delivery { attempts: vec![Arc::clone(&attempt)], held, ..(*recorded).clone() };
         let delivery = Arc::new(delivery);
@@ -367,8 +371,19 @@ impl Pipeline {
             Some(relayed) if relayed.late => Some(relayed.line.handler().await),
             _ => None,
         };
-        let _permit = self.parallel.acquire().await;
-        self.forward.send(target, &incoming.outgoing()).await
+        let request = incoming.outgoing();
+        let handing = async {
+            let _permit = self.parallel.acquire().await;
+            self.forward.send(target, &request).await
+        };
+        // A relay sends again what it has no answer to.
+        if incoming.relayed.is_some() {
+            return handing.await;
+        }
+        tokio::select! {
+            handed = handing => handed,
+            () = self.cut.cancelled() => left::handed_to_nobody(target, &request.path, incoming.received_at),
+        }
     }
 
     fn report(&self, error: &StoreError) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::model::{Delivery, EventFilter, EventType, Incoming, NotForwarded, Target};
 use crate::pipeline::{Delivered, Early, Pipeline};
 use crate::store::StoreError;
@@ -85,6 +87,19 @@ impl Router {
             Ok(target) => self.pipeline.send_off(incoming, target.clone(), until_over).await,
             Err(why) => self.record_only(incoming, why).await.map(drop),
         }
+    }
+
+    /// Settles what earlier runs recorded and no more; how many deliveries those were. What has no target now is left to
+    /// a run in which it has.
+    pub async fn settle_left(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut settled = 0;
+        for delivery in self.pipeline.left(now)? {
+            if let Ok(target) = self.routes.target(delivery.kind.event_type.as_ref()) {
+                self.pipeline.give_up(&delivery, target.clone()).await?;
+                settled += 1;
+            }
+        }
+        Ok(settled)
     }
 
     /// Hands a delivery to its target that an earlier run recorded and no more.

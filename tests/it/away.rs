@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 
 use crate::assurance::{report, tier};
-use crate::handler::{Handler, HeldPort, answer};
+use crate::durability::Sender;
+use crate::handler::{Handler, HeldPort, answer, when_told};
 use crate::world::{Background, Listening, World};
 
 /// A handler that can be killed and started again at the same place: each line of its output is a body that it got.
@@ -160,4 +161,49 @@ fn a_script_waits_for_the_last_try_of_what_it_expects() {
         let told = (summary["acknowledged"].as_u64().unwrap(), summary["failed"].as_u64().unwrap());
         assert_eq!((summary["received"].as_u64(), told), (Some(1), sums), "{summary}");
     }
+}
+
+/// A `listen` that was killed while its handler was at a delivery.
+fn killed_at_work() -> (World, Handler) {
+    let world = World::new();
+    let (_tell, script) = when_told();
+    let handler = Handler::scripted(script);
+    let mut listening = world.listen(&["--forward", &handler.target(), "--verify", "off"]);
+    let mut sender = Sender::connect(&listening.address()).unwrap();
+    sender.send("", b"{}").unwrap();
+    handler.next();
+    listening.next("received");
+
+    // Another one leaves it alone.
+    let second = world.listen(&["--forward", &handler.target()]);
+    assert_eq!(second.interrupt().0.code(), Some(130));
+    assert!(world.run(&["deliveries", "list", "--failed", "--json"]).objects().is_empty());
+    listening.kill();
+    handler.become_(answer(200, &[], b""));
+    (world, handler)
+}
+
+#[test]
+fn what_a_killed_listen_was_at_has_failed_for_the_next_one() {
+    let (world, handler) = killed_at_work();
+    let listening = world.listen(&["--forward", &handler.target()]);
+    let failed = world.run(&["deliveries", "list", "--failed", "--json"]).objects();
+    assert_eq!((failed.len(), &failed[0]["attempts"][0]["error"]), (1, &"reset".into()), "{failed:?}");
+    assert!(handler.drain().is_empty(), "nothing is sent by itself");
+    assert_eq!(world.run(&["replay", "--failed"]).code(), 0);
+    handler.next();
+    assert_eq!(listening.interrupt().0.code(), Some(130));
+}
+
+#[test]
+fn what_a_killed_listen_was_at_goes_on_with_hold() {
+    let (world, handler) = killed_at_work();
+    let mut listening = world.listen(&["--forward", &handler.target(), "--hold"]);
+    handler.next();
+    let attempt = listening.next("attempt");
+    let came =
+        |at: usize| (attempt["attempts"][at]["status"].clone(), attempt["attempts"][at]["error"].clone());
+    assert_eq!(came(0), (Value::Null, "reset".into()), "{attempt}");
+    assert_eq!(came(1), (200.into(), Value::Null), "{attempt}");
+    assert_eq!((&attempt["number"], &attempt["held"]), (&1.into(), &Value::Null), "{attempt}");
 }

@@ -1,0 +1,74 @@
+//! Deliveries that a `listen` leaves behind when it ends: they have failed, or wait with `--hold`. Without an attempt nobody
+//! would find them again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Pipeline;
+use crate::forward::{Handed, WireAnswer};
+use crate::model::{Delivery, Failure, FailureKind, Origin, Outcome, Target};
+use crate::store::{Came, Query, Reader, StoreError, Waiting};
+
+/// How many of the newest deliveries are looked at: more were hardly under way when a run ended.
+const NEWEST: i64 = 1000;
+
+/// How old a delivery is that no other command may still be at.
+const OLD: Duration = Duration::from_mins(1);
+
+/// What became of a delivery whose answer was not waited for.
+pub(super) fn handed_to_nobody(target: &Target, path: &str, since: Timestamp) -> Handed {
+    let detail = "listen ended before the handler had answered".to_owned();
+    Handed {
+        url: target.url_of(&target.path_for(path)),
+        started_at: since,
+        duration: Duration::ZERO,
+        outcome: Outcome::Failed(Failure { kind: FailureKind::Reset, detail }),
+        wire: WireAnswer::default(),
+        rest: None,
+    }
+}
+
+impl Pipeline {
+    /// Waits for no answer any more: what is under way has failed.
+    pub fn cut_off(&self) {
+        self.cut.cancel();
+    }
+
+    /// Whether an attempt ended because we do.
+    pub(super) fn was_cut_off(&self, outcome: &Outcome) -> bool {
+        self.cut.is_cancelled() && matches!(outcome, Outcome::Failed(_))
+    }
+
+    /// The deliveries that earlier runs recorded and no more, oldest first. What came through a relay is not among them:
+    /// it is sent again.
+    pub fn left(&self, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
+        let Some(hold) = &self.hold else { return Ok(Vec::new()) };
+        let Some(reader) = Reader::open(hold.folder())? else { return Ok(Vec::new()) };
+        let after = Some(reader.last_number()? - NEWEST);
+        let limit = usize::try_from(NEWEST).unwrap_or_default();
+        let query = Query { came: Some(Came::Nothing), after, limit, ..Query::default() };
+        let mut left = reader.list(&query)?;
+        left.retain(|delivery| {
+            let is_settled = match delivery.origin {
+                // Only a `listen` takes those, and it has ended.
+                Origin::Ingress | Origin::Watch => true,
+                Origin::Tunnel => false,
+                Origin::Trigger | Origin::Replay | Origin::Scenario | Origin::Api => {
+                    now.duration_since(delivery.received_at).unsigned_abs() > OLD
+                }
+            };
+            is_settled && !delivery.held && delivery.not_forwarded.is_none()
+        });
+        left.reverse();
+        Ok(left)
+    }
+
+    /// Records that a delivery which an earlier run left has failed, or lets it wait for its target.
+    pub async fn give_up(&self, delivery: &Delivery, target: Target) -> Result<(), StoreError> {
+        let handed = handed_to_nobody(&target, &delivery.path, delivery.received_at);
+        let (attempt, ..) = handed.into_attempt(1);
+        let waiting = if self.holds_when_away { Waiting::For(target) } else { Waiting::AsBefore };
+        self.store.record_attempt(delivery.number, attempt, waiting).await
+    }
+}
