@@ -277,7 +277,7 @@ fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
 /// Parses arguments whose defaults come from files of settings.
 fn matches(arguments: &[OsString], settings: &[SettingsFile]) -> anyhow::Result<ArgMatches> {
     let command = settings.iter().try_fold(command(), |command, file| file.apply(command))?;
-    match command.try_get_matches_from(arguments) {
+    match without_beaten_variables(command, arguments).try_get_matches_from(arguments) {
         Ok(matches) => Ok(matches),
         // What is right without the files is wrong in one of them.
         Err(error) if error.use_stderr() && Cli::try_parse_from(arguments).is_ok() => {
@@ -286,6 +286,27 @@ fn matches(arguments: &[OsString], settings: &[SettingsFile]) -> anyhow::Result<
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// An option on the command line beats the environment variables of those that it goes in the place of.
+fn without_beaten_variables(command: clap::Command, arguments: &[OsString]) -> clap::Command {
+    let is_given = |option: &clap::Arg| {
+        let names = |word: &OsString| {
+            let word = word.to_str().and_then(|word| word.strip_prefix("--"))?;
+            word.split('=').next().map(ToOwned::to_owned)
+        };
+        option.get_long().is_some_and(|long| arguments.iter().filter_map(names).any(|name| name == long))
+    };
+    let given = command.get_arguments().filter(|option| is_given(option));
+    let beaten: Vec<clap::Id> = given
+        .flat_map(|option| command.get_arg_conflicts_with(option))
+        .filter(|option| !is_given(option))
+        .map(|option| option.get_id().clone())
+        .collect();
+    let set = |option: clap::Arg| {
+        if beaten.contains(option.get_id()) { option.env(Resettable::Reset) } else { option }
+    };
+    command.mut_args(set).mut_subcommands(|command| without_beaten_variables(command, arguments))
 }
 
 /// What a command would be given now without any arguments, by the environment and files of settings.

@@ -143,3 +143,20 @@ fn the_secret_is_written_into_a_file_of_variables() {
     transcript.text += &format!("{}---\n{}", read(".env.local"), read(".env"));
     transcript.assert("write_env");
 }
+
+#[test]
+fn an_option_beats_the_variable_of_another_that_it_goes_in_the_place_of() {
+    let world = World::new();
+    let relay = |more: &[&str]| {
+        let options = ["relay", "--public-url", "https://hooks.example", "--access-tokens", "none.toml"];
+        let mut command = world.command(&[&options[..], more].concat());
+        let done = command.env("MBAAS_DEV_ACCESS_TOKEN", "sesame").output().unwrap();
+        assert_eq!(done.status.code(), Some(2));
+        String::from_utf8(done.stderr).unwrap()
+    };
+    // That file is not there.
+    let said = relay(&[]);
+    assert!(said.contains("none.toml` cannot be used"), "{said}");
+    let said = relay(&["--access-token", "x"]);
+    assert!(said.contains("'--access-tokens <FILE>' cannot be used with '--access-token <TOKEN>'"), "{said}");
+}
