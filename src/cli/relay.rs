@@ -209,8 +209,13 @@ async fn relay(arguments: ServeArgs, public_url: PublicUrl, session: &Session) -
     let relay = Relay::bind(settings, session.state.path(), &key, session.clock.clone()).await?;
     let listening = relay.listening();
     if json {
-        let line =
-            json!({ "v": FORMAT_VERSION, "type": "ready", "listening": listening, "public_url": public });
+        let line = json!({
+            "v": FORMAT_VERSION,
+            "type": "ready",
+            "listening": listening,
+            "public_url": public,
+            "tls_valid_until": relay.certified_until().map(|until| until.to_string()),
+        });
         output.data(&line.to_string())?;
     } else {
         greet(output, &relay, &public, is_open);

@@ -1,4 +1,5 @@
-//! The certificate of a relay that speaks TLS: read again when its files change. One that cannot be used changes nothing.
+//! The certificate of a relay that speaks TLS: read again when its files change. One that cannot be used changes nothing;
+//! one that others refuse is used and complained of, since whoever runs the relay may need it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,15 @@ pub async fn watch(relay: Arc<Parts>, files: TlsFiles, tls: Tls, first: Identity
     }
     let (mut shown, mut complained) = (first, None);
     let mut before = Ok(shown.clone());
+    let host = relay.settings.public_url.https_host();
+    let mut told = Vec::new();
     loop {
+        // It may be good when it comes, and grow old.
+        let flaws = shown.flaws(host.as_deref(), relay.clock.now());
+        for flaw in flaws.iter().filter(|flaw| !told.contains(*flaw)) {
+            relay.tell(News::Flaw(flaw.clone()));
+        }
+        told = flaws;
         tokio::select! {
             () = relay.stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -39,6 +48,7 @@ pub async fn watch(relay: Arc<Parts>, files: TlsFiles, tls: Tls, first: Identity
                     shown = identity.clone();
                     tls.replace(identity.clone());
                     relay.tell(News::Certificate(identity.valid_until));
+                    told.clear();
                 }
             }
             // The files are replaced one after the other: what does not fit at one look may do at the next.

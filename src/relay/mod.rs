@@ -43,7 +43,7 @@ use self::rate::{Rate, Rates};
 pub use self::settings::{AccessFrom, Mode, PerAddress, PublicUrl, Settings, WhenOffline};
 use crate::model::{ChannelId, Clock};
 use crate::serve::{Arrived, Body, BodyReader, Identity, Listener, Peer, Tls, subscriber};
-pub use crate::serve::{BadTls, TlsFiles};
+pub use crate::serve::{BadTls, Flaw, TlsFiles};
 use crate::store::StoreError;
 use crate::store::relay::{Key, RelayStore, SqliteRelay};
 use crate::tunnel;
@@ -94,6 +94,8 @@ pub enum News {
     Certificate(Option<Timestamp>),
     /// The files of the certificate cannot be used any more; the one that was in them holds on.
     BadCertificate(BadTls),
+    /// Newcomers refuse the certificate, or soon will.
+    Flaw(Flaw),
     /// Everybody on this machine can read the key of the certificate.
     OpenKey(PathBuf),
 }

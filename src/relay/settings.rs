@@ -100,6 +100,13 @@ impl PublicUrl {
     pub fn of(&self, channel: &ChannelId) -> String {
         format!("{}/in/{channel}/", self.0)
     }
+
+    /// The host that a certificate must be for, where senders speak TLS.
+    pub fn https_host(&self) -> Option<String> {
+        let uri: Uri = self.0.parse().ok()?;
+        let host = uri.host().filter(|_| uri.scheme_str() == Some("https"))?;
+        Some(host.trim_matches(['[', ']']).to_owned())
+    }
 }
 
 impl fmt::Display for PublicUrl {
@@ -136,6 +143,11 @@ mod tests {
             ("http://a.b:8080/relay/", "http://a.b:8080/relay/in/00112233445566778899aabbccddeeff/"),
         ] {
             assert_eq!(text.parse::<PublicUrl>().unwrap().of(&channel), url);
+        }
+        for (text, host) in
+            [("https://a.b:8443/x", Some("a.b")), ("https://[::1]", Some("::1")), ("http://a.b", None)]
+        {
+            assert_eq!(text.parse::<PublicUrl>().unwrap().https_host().as_deref(), host);
         }
         for text in
             ["", "a.b", "/x", "ftp://a.b", "https://", "https://u@a.b", "https://a.b/?x=1", "wss://a.b"]

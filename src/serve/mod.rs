@@ -3,6 +3,7 @@
 
 mod asking;
 mod body;
+mod certificate;
 mod conformance;
 mod crowd;
 mod neighbours;
@@ -39,6 +40,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::asking::{Client, Ended, Received, ask_through};
 pub use self::body::{BodyReader, NoBody, ReadBody, discard};
+pub use self::certificate::{Flaw, ends_soon, valid_until};
 use self::conformance::Refusal;
 use self::crowd::Crowd;
 use self::neighbours::Neighbours;
@@ -46,7 +48,7 @@ pub use self::neighbours::subscriber;
 pub use self::socket::Socket;
 use self::stalling::Stalling;
 pub use self::stream::{HEARTBEAT, SILENCE, serve_through};
-pub use self::tls::{BadTls, Identity, Tls, TlsFiles, valid_until};
+pub use self::tls::{BadTls, Identity, Tls, TlsFiles};
 pub use self::upgrade::upgraded;
 use self::wire_heads::{MOST_FIELDS, Watched};
 use crate::model::Headers;

@@ -4,17 +4,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, InconsistentKeys, RootCertStore, ServerConfig};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{InconsistentKeys, ServerConfig};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+
+use super::certificate::{Flaw, flaws, valid_until};
 
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 1024 * 1024;
@@ -32,6 +31,8 @@ pub struct TlsFiles {
 #[derive(Clone, Debug)]
 pub struct Identity {
     config: Arc<ServerConfig>,
+    /// The certificate itself, without those of its issuers.
+    leaf: Option<CertificateDer<'static>>,
     /// The SHA-256 of both files.
     digest: [u8; 32],
     /// Whether everybody on this machine can read the key.
@@ -58,7 +59,7 @@ impl TlsFiles {
     pub fn load(&self) -> Result<Identity, BadTls> {
         let (certificate, key) = (read(&self.certificate)?, read(&self.key)?);
         let chain = chain(&self.certificate, &certificate)?;
-        let valid_until = chain.first().and_then(valid_until);
+        let leaf = chain.first().cloned();
         let private_key = private_key(&self.key, &key)?;
         let config = config(chain, private_key).map_err(|error| self.refused(&error))?;
         let mut digest = Sha256::new();
@@ -66,9 +67,10 @@ impl TlsFiles {
         digest.update(Sha256::digest(&key));
         Ok(Identity {
             config: Arc::new(config),
+            valid_until: leaf.as_ref().and_then(valid_until),
+            leaf,
             digest: digest.finalize().into(),
             is_open_to_all: is_open_to_all(&self.key),
-            valid_until,
         })
     }
 
@@ -89,6 +91,13 @@ impl TlsFiles {
                 "RSA from 2048 bits, ECDSA P-256 or P-384 and Ed25519 are known",
             ),
         }
+    }
+}
+
+impl Identity {
+    /// Why newcomers who want to reach `host` refuse its certificate now, or soon will.
+    pub fn flaws(&self, host: Option<&str>, now: Timestamp) -> Vec<Flaw> {
+        self.leaf.as_ref().map(|leaf| flaws(leaf, host, now)).unwrap_or_default()
     }
 }
 
@@ -188,21 +197,6 @@ fn config(
     Ok(config)
 }
 
-/// Until when a certificate is valid: what the library says of it at a time when none is.
-pub fn valid_until(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone().into_owned()).ok()?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
-    let (name, never) = (ServerName::try_from("a").ok()?, UnixTime::since_unix_epoch(Duration::MAX));
-    match verifier.verify_server_cert(certificate, &[], &name, &[], never) {
-        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
-            Timestamp::from_second(i64::try_from(not_after.as_secs()).ok()?).ok()
-        }
-        _ => None,
-    }
-}
-
 /// Whether everybody on this machine can read a file.
 #[cfg(unix)]
 fn is_open_to_all(path: &Path) -> bool {
@@ -217,7 +211,7 @@ fn is_open_to_all(_path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
 
@@ -261,17 +255,5 @@ mod tests {
         }
         assert!(!said.contains(&key[40..60]));
         insta::assert_snapshot!(said.replace(folder.path().to_str().unwrap(), ""));
-    }
-
-    #[test]
-    fn until_when_a_certificate_is_valid_is_known() {
-        let key = KeyPair::generate().unwrap();
-        for name in ["a", "127.0.0.1", "*.example.com"] {
-            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-            params.not_after = date_time_ymd(2031, 5, 6);
-            let made = params.self_signed(&key).unwrap();
-            assert_eq!(valid_until(made.der()), Some("2031-05-06T00:00:00Z".parse().unwrap()), "{name}");
-        }
-        assert_eq!(valid_until(&CertificateDer::from(vec![0; 40])), None);
     }
 }

@@ -1,9 +1,16 @@
 //! A relay that speaks TLS itself: tunnels, senders, certificates that change while it runs, and what is wrong with them.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use mbaas_dev::model::Clock;
+use rcgen::{CertificateParams, SanType, date_time_ymd};
+use serde_json::Value;
 
 use crate::handler::{Handler, answer};
 use crate::https::Issuer;
@@ -26,6 +33,11 @@ fn listen(world: &World, url: &str, trusted: &Path, more: &[&str]) -> Command {
     let mut command = world.command(&[&tunnel[..], &["--secret", SECRET], more].concat());
     command.env("SSL_CERT_FILE", trusted);
     command
+}
+
+/// Has a certificate be for the host of the public URL as well.
+fn also_public(params: &mut CertificateParams) {
+    params.subject_alt_names.push(SanType::DnsName("hooks.example".try_into().unwrap()));
 }
 
 /// What a sender is answered who trusts `issuer`: the version of HTTP, and the status.
@@ -69,7 +81,7 @@ fn senders_and_tunnels_speak_tls_and_the_handlers_answer_comes_back() {
 fn a_certificate_that_changes_is_shown_to_newcomers_and_one_that_is_wrong_changes_nothing() {
     let (issuer, other) = (Issuer::new(), Issuer::new());
     let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
-    let (certificate, key) = issuer.issue("localhost", |_| {});
+    let (certificate, key) = issuer.issue("localhost", also_public);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let mut relay = relay(&of_relay, &certificate, &key);
     let (first, second) = (issuer.world.folder().join("ca.pem"), other.world.folder().join("ca.pem"));
@@ -154,4 +166,64 @@ fn a_relay_does_not_start_with_a_certificate_that_cannot_be_used() {
         Listening::try_start(&mut world.command(&["relay", "--json", "--public-url", "https://a.example"]))
             .unwrap();
     assert!(started.ready["listening"].as_str().unwrap().starts_with("https://127.0.0.1:"));
+    assert_eq!(started.ready["tls_valid_until"], "4096-01-01T00:00:00Z");
+    let in_clear = ["relay", "--json", "--public-url", "http://a.example", "--listen", "127.0.0.1:0"];
+    let in_clear = Listening::start(&mut World::new().command(&in_clear));
+    assert_eq!(in_clear.ready.get("tls_valid_until"), Some(&Value::Null));
+}
+
+/// Lets a certificate be valid in these years.
+fn years(from: i32, until: i32) -> impl FnOnce(&mut CertificateParams) {
+    move |params| {
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
+    }
+}
+
+#[test]
+fn a_certificate_that_senders_refuse_is_told_at_the_start_and_when_it_comes_and_is_used() {
+    let (issuer, world) = (Issuer::new(), World::new());
+    let (certificate, key) = issuer.issue("hooks.example", |_| {});
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut relay = relay(&world, &certificate, &key);
+    let mut said = String::new();
+    let mut tell = |relay: &mut Relay, certificate: &str, count| {
+        relay.next("certificate");
+        said += &format!("{certificate}\n");
+        for _ in 0..count {
+            let error = relay.next("error");
+            assert_eq!(error["code"], "certificate");
+            said += &format!("  {}\n    {}\n", error["message"], error["hint"]);
+        }
+    };
+    // Each takes the place of the one before it.
+    issuer.issue("hooks.example", years(2020, 2021));
+    tell(&mut relay, "expired", 1);
+    issuer.issue("hooks.example", years(3020, 3021));
+    tell(&mut relay, "not valid yet", 1);
+    let soon =
+        (Clock::real().now() + SignedDuration::from_hours(10 * 24)).to_zoned_datetime(TimeZone::UTC).date();
+    issuer.issue("hooks.example", |params| {
+        let [month, day] = [soon.month(), soon.day()].map(|part| u8::try_from(part).unwrap());
+        params.not_after = date_time_ymd(soon.year().into(), month, day);
+    });
+    tell(&mut relay, "ends soon", 1);
+    issuer.issue("localhost", years(2020, 2021));
+    tell(&mut relay, "expired, of another host", 2);
+    issuer.issue("localhost", |_| {});
+    tell(&mut relay, "of another host", 1);
+    let trusted = issuer.world.folder().join("ca.pem");
+    assert_eq!(relay.health_over_tls(&trusted)["status"], "ok");
+    insta::assert_snapshot!(said.replace(&soon.to_string(), "SOON"));
+
+    // For people.
+    issuer.issue("localhost", years(2020, 2021));
+    let (world, files) = (World::new(), [certificate.to_str().unwrap(), key.to_str().unwrap()]);
+    let relay = ["relay", "--listen", "127.0.0.1:0", "--public-url", "https://hooks.example"];
+    let mut command = world.command(&[&relay[..], &["--tls-cert", files[0], "--tls-key", files[1]]].concat());
+    let mut relay = command.stdout(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(relay.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let lines: Vec<String> = lines.skip_while(|line| !line.is_empty()).skip(1).take(4).collect();
+    relay.kill().unwrap();
+    relay.wait().unwrap();
+    insta::assert_snapshot!("flaws_of_a_certificate_for_people", lines.join("\n"));
 }

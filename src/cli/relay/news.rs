@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::Output;
 use crate::model::{ChannelId, FORMAT_VERSION};
-use crate::relay::{BadTls, News, Sender};
+use crate::relay::{BadTls, Flaw, News, Sender};
 use crate::store::StoreError;
 
 /// Shows what happens, until nothing does any more or nobody reads it.
@@ -66,6 +66,9 @@ fn line(news: &News) -> String {
         News::BadCertificate(why) => {
             json!({ "type": "error", "code": "certificate", "message": bad_certificate(why), "hint": why.hint })
         }
+        News::Flaw(flaw) => {
+            json!({ "type": "error", "code": "certificate", "message": flawed(flaw), "hint": renew(flaw) })
+        }
         News::OpenKey(key) => {
             json!({ "type": "error", "code": "key", "message": open_key(key), "hint": CLOSE_KEY })
         }
@@ -99,6 +102,7 @@ fn sentence(news: &News) -> String {
             format!("there is another certificate{until}; newcomers are shown it")
         }
         News::BadCertificate(why) => format!("error: {}\n  hint: {}", bad_certificate(why), why.hint),
+        News::Flaw(flaw) => format!("warning: {}\n  hint: {}", flawed(flaw), renew(flaw)),
         News::OpenKey(key) => format!("warning: {}\n  hint: {CLOSE_KEY}", open_key(key)),
     }
 }
@@ -111,6 +115,33 @@ fn bad_tokens(why: &str) -> String {
 
 fn bad_certificate(why: &BadTls) -> String {
     format!("the certificate stays as it was: {why}")
+}
+
+fn flawed(flaw: &Flaw) -> String {
+    match flaw {
+        Flaw::Expired(until) => {
+            format!("the certificate has expired ({until:.0}): whoever connects refuses it")
+        }
+        Flaw::NotYetValid(from) => {
+            format!("the certificate is valid from {from:.0} on: whoever connects before refuses it")
+        }
+        Flaw::EndsSoon(until) => format!("the certificate is valid until {until:.0} only"),
+        Flaw::OtherHost(host) => {
+            format!("the certificate is not for `{host}`, the host of --public-url: senders refuse it")
+        }
+    }
+}
+
+fn renew(flaw: &Flaw) -> &'static str {
+    match flaw {
+        Flaw::Expired(_) | Flaw::EndsSoon(_) => "renew it: the relay takes the new one by itself",
+        Flaw::NotYetValid(_) => {
+            "look whether the clock of this machine is right, or take another certificate"
+        }
+        Flaw::OtherHost(_) => {
+            "take a certificate for that name, or give as --public-url what the certificate is for"
+        }
+    }
 }
 
 const CLOSE_KEY: &str = "`chmod 600` leaves it to the user that the relay runs as";

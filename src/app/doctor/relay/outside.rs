@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -13,15 +13,12 @@ use crate::app::doctor::Check;
 use crate::forward::{self, Connection};
 use crate::model::{Clock, FailureKind};
 use crate::observers::advice::size;
-use crate::serve::valid_until;
+use crate::serve::{ends_soon, valid_until};
 use crate::sources::tunnel::{RelayUrl, SET_CLOCK};
 use crate::tunnel::{Clocks, compare_clocks};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a certificate should be good at least: those who renew by themselves do it some thirty days before.
-const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// What a relay says it takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +69,7 @@ fn certificate(connection: &Connection, relay: &RelayUrl, now: Timestamp) -> Opt
         ));
     };
     let until = valid_until(&certificate)?;
-    Some(if until.duration_since(now) < SOON {
+    Some(if ends_soon(until, now) {
         let advice = "renew it: a relay with --tls-cert takes the new one by itself";
         Check::finding(name, format!("it is good until {until:.0} only"), advice)
     } else {
