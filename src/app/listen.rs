@@ -255,12 +255,17 @@ impl Listen {
         &self.pipeline
     }
 
-    /// Opens the tunnel, if there is to be one. `None` when it cannot be opened now: `run` goes on trying.
-    pub async fn open_tunnel(&mut self) -> Result<Option<Gate>, Unusable> {
+    /// Opens the tunnel, if there is to be one. When it cannot be opened now, why not: `run` goes on trying.
+    pub async fn open_tunnel(&mut self) -> Result<Option<Result<Gate, String>>, Unusable> {
         let Some((tunnel, opened)) = &mut self.tunnel else { return Ok(None) };
-        *opened = tunnel.open_first().await?;
-        let gate = |opened: &Opened| Gate { public: opened.public.clone(), waiting: opened.waiting };
-        Ok(opened.as_ref().map(gate))
+        Ok(Some(match tunnel.open_first().await? {
+            Ok(open) => {
+                let gate = Gate { public: open.public.clone(), waiting: open.waiting };
+                *opened = Some(open);
+                Ok(gate)
+            }
+            Err(why) => Err(why),
+        }))
     }
 
     /// Settles the deliveries that earlier runs of this project left without an answer, of which there must be none

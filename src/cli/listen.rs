@@ -161,10 +161,8 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let goal = Goal::new(arguments.expect.clone(), arguments.exit_after);
     let endpoints = session.endpoints()?;
     let tunnel = arguments.tunnel.settings(&session)?;
-    let settings = Settings {
-        tunnel: tunnel.clone(),
-        ..settings(arguments, &session.folder, &endpoints, &secret.keys, &token)
-    };
+    let settings =
+        Settings { tunnel, ..settings(arguments, &session.folder, &endpoints, &secret.keys, &token) };
     let (routes, fixtures) = (settings.routes.clone(), settings.fixtures.clone());
     let names = session.catalogue.wire_names();
     let artifact_lifetime = settings.artifact_lifetime;
@@ -194,7 +192,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         session.output.data(&json_lines::ready(
             Some(&ingress),
             inspector.map(Inspecting::url).as_deref(),
-            gate.as_ref().map(|gate| &*gate.public),
+            gate.as_ref().and_then(|gate| gate.as_ref().ok()).map(|gate| &*gate.public),
             Some(&listen.artifacts()),
             fixtures.as_ref().map(|folder| folder.display().to_string()).as_deref(),
         ))?;
@@ -204,7 +202,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         if let Some(folder) = &fixtures {
             greet_fixtures(&session, folder);
         }
-        tunnel::greet(&session.output, tunnel.as_ref(), gate.as_ref());
+        tunnel::greet(&session.output, gate.as_ref());
         session.output.talk(&if registration.is_of_listen() {
             let command = session.output.talk_paint.strong("mbaas-dev trigger meeting.completed");
             format!("  try         {command}")

@@ -52,17 +52,19 @@ impl TunnelArgs {
     }
 }
 
-/// Says what senders on the internet reach it by.
-pub fn greet(output: &Output, tunnel: Option<&Settings>, gate: Option<&Gate>) {
-    let Some(tunnel) = tunnel else { return };
+/// Says what senders on the internet reach it by, or why they do not yet.
+pub fn greet(output: &Output, gate: Option<&Result<Gate, String>>) {
     match gate {
-        Some(gate) => {
+        None => {}
+        Some(Ok(gate)) => {
             let public = Printable::text(&gate.public).to_string();
             output.talk(&format!("  public      {}", output.talk_paint.good(&public)));
             if gate.waiting > 0 {
                 output.talk(&format!("  waiting     {} that came meanwhile", gate.waiting));
             }
         }
-        None => output.talk(&format!("  public      not yet: {} is not there; it is tried on", tunnel.relay)),
+        Some(Err(why)) => {
+            output.talk(&format!("  public      not yet: {}; it is tried on", Printable::text(why)));
+        }
     }
 }

@@ -84,6 +84,8 @@ pub struct TunnelLoss {
     pub again_in: Duration,
     /// Whether that was not known yet.
     pub is_news: bool,
+    /// Whether we have a channel at the relay, in which it keeps what comes.
+    pub has_channel: bool,
 }
 
 /// What a tunnel is like.

@@ -79,11 +79,11 @@ impl Style {
             Update::TunnelDown(loss) if !loss.is_news => Vec::new(),
             Update::TunnelDown(loss) => {
                 let mut lines = vec![self.paint.bad(format!("✗ no tunnel: {}", Printable::text(&loss.why)))];
-                lines.extend(
-                    self.below(
-                        "it is opened again as soon as it can be; the relay keeps what comes meanwhile",
-                    ),
-                );
+                lines.extend(self.below(if loss.has_channel {
+                    "it is opened again as soon as it can be; the relay keeps what comes meanwhile"
+                } else {
+                    "it is opened as soon as it can be"
+                }));
                 lines
             }
             Update::Trouble(trouble) => self.trouble(trouble),

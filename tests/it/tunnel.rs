@@ -470,6 +470,37 @@ fn listen_is_ready_without_its_relay_and_says_so_when_that_comes() {
     assert_eq!(channel, Some(path.trim_start_matches("/in/").trim_end_matches('/')), "{secrets}");
 }
 
+#[test]
+fn listen_says_why_its_tunnel_is_not_open_yet_and_what_the_relay_keeps() {
+    let [full, of_away, world, of_guest, at_home] = [(); 5].map(|()| World::new());
+    let full = Relay::start(&full, &["--max-tunnels", "1"]);
+    let guest = full.listen(&of_guest, &[]);
+    let mut away = Relay::start(&of_away, &[]);
+    drop(away.listen(&at_home, &[]).interrupt());
+    away.end("TERM");
+    let start = |world: &World, relay: &Relay| {
+        let url = relay.url();
+        let mut command =
+            world.command(&["listen", "--port", "0", "--tunnel", &url, "--access-token", TOKEN]);
+        command.spawn().unwrap()
+    };
+    // At the same time, since each tries for ten seconds.
+    let started = [(start(&world, &full), &full), (start(&at_home, &away), &away)];
+    let mut said = String::new();
+    for (mut listen, relay) in started {
+        let greeting = BufReader::new(listen.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut public = greeting.skip_while(|line| !line.starts_with("  public "));
+        let news = BufReader::new(listen.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let news: Vec<String> = news.take(2).collect();
+        let text = format!("{}\n{}\n", public.next().unwrap(), news.join("\n"));
+        said += &text.replace(&relay.address, "RELAY");
+        listen.kill().unwrap();
+        listen.wait().unwrap();
+    }
+    drop(guest.interrupt());
+    insta::assert_snapshot!(said);
+}
+
 /// It takes as long as a tunnel stays awake.
 #[test]
 fn a_tunnel_with_nothing_to_do_goes_to_rest_and_is_used_again() {

@@ -107,22 +107,26 @@ enum End {
 }
 
 impl Tunnel {
-    /// Tries to open the tunnel for up to ten seconds; `None` when it may still be opened later.
-    pub async fn open_first(&self) -> Result<Option<Opened>, Unusable> {
+    /// Tries to open the tunnel for up to ten seconds; when it may still be opened later, why it is not.
+    pub async fn open_first(&self) -> Result<Result<Opened, String>, Unusable> {
         let begun = Instant::now();
         let mut tries = 0;
         loop {
             match self.open(self.settings.channel).await {
                 Ok(opened) => {
+                    // Before anybody is told its URL: without it nobody could give that up.
+                    if self.settings.channel != Some(opened.channel) {
+                        self.remember(opened.channel);
+                    }
                     self.is_open(&opened);
-                    return Ok(Some(opened));
+                    return Ok(Ok(opened));
                 }
                 Err(NotOpened::Never(unusable)) => return Err(unusable),
                 Err(NotOpened::NotNow(why) | NotOpened::Away(why)) => {
-                    self.is_not_open(TunnelState::Reconnecting, why);
+                    self.is_not_open(TunnelState::Reconnecting, why.clone());
                     let pause = pause(tries, self.clock.chance());
                     if begun.elapsed() + pause >= FIRST_TRIES {
-                        return Ok(None);
+                        return Ok(Err(why));
                     }
                     tokio::time::sleep(pause).await;
                     tries += 1;
@@ -133,7 +137,7 @@ impl Tunnel {
 
     /// Takes what comes until `stop` is cancelled, beginning with a tunnel that is open already.
     pub async fn run(self, mut ready: Option<Opened>, stop: CancellationToken) {
-        let mut channel = self.settings.channel;
+        let mut channel = ready.as_ref().map(|opened| opened.channel).or(self.settings.channel);
         let (mut tries, mut is_greeted, mut last) = (0, ready.is_some(), None);
         let mut clocks_agree = true;
         let lanes = OnceCell::new();
@@ -194,7 +198,13 @@ impl Tunnel {
             let is_news = last.as_ref() != Some(&why);
             last = Some(why.clone());
             self.is_not_open(TunnelState::Reconnecting, why.clone());
-            self.bus.publish(Update::TunnelDown(Arc::new(TunnelLoss { why, again_in, is_news })));
+            let has_channel = channel.is_some();
+            self.bus.publish(Update::TunnelDown(Arc::new(TunnelLoss {
+                why,
+                again_in,
+                is_news,
+                has_channel,
+            })));
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(again_in) => {}
