@@ -224,9 +224,11 @@ impl StateFolder {
         self.change_secrets(|secrets| read(secrets.tunnels.entry(relay.to_owned()).or_insert_with(new)))
     }
 
-    /// The relays that this project has a token for.
-    pub fn relays(&self) -> Result<Vec<String>, StateError> {
-        Ok(self.read_secrets()?.tunnels.into_keys().collect())
+    /// The relays that this project has a token for, and whether each gave a channel for it: who only mistyped a URL has a
+    /// token for it as well.
+    pub fn relays(&self) -> Result<BTreeMap<String, bool>, StateError> {
+        let tunnels = self.read_secrets()?.tunnels.into_iter();
+        Ok(tunnels.map(|(relay, tunnel)| (relay, tunnel.channel.is_some())).collect())
     }
 
     /// Forgets the token and the channel of a relay.

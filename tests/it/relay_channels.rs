@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::assurance::report;
+use crate::handler::Handler;
 use crate::relaying::{PATIENCE, Relay, TOKEN, channel, metric, send};
 use crate::world::World;
 
@@ -192,4 +193,33 @@ fn a_url_that_cannot_be_given_up_stays() {
     insta::assert_snapshot!(said.replace(&address, "RELAY"));
     let relay = Relay::at(&address, &of_relay, &[]);
     assert_eq!(channel(&relay.listen(&world, &[])), before);
+}
+
+#[test]
+fn a_relay_that_never_gave_a_url_does_not_count_and_is_forgotten_without_being_asked() {
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::answering(200, "<html>"));
+    let mut relay = Relay::start(&of_relay, &[]);
+    let mistyped = format!("ws://{}", handler.target());
+    drop(relay.listen(&world, &[]).interrupt());
+    let done = world.run_process(&["listen", "--port", "0", "--tunnel", &mistyped]);
+    assert_eq!(done.status.code(), Some(6));
+    assert_eq!(handler.drain().len(), 1);
+
+    let mut said = String::new();
+    let mut run = |arguments: &[&str]| {
+        let done = world.run_process(&[&["relay", "release"], arguments].concat());
+        let output = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+        said += &format!(
+            "$ mbaas-dev relay release {}\n{output}exit: {}\n",
+            arguments.join(" "),
+            done.status.code().unwrap()
+        );
+    };
+    run(&["--access-token", TOKEN]);
+    relay.next("channel_given_up");
+    run(&[]);
+    run(&[&mistyped]);
+    run(&[&mistyped]);
+    assert_eq!(handler.drain().len(), 0);
+    insta::assert_snapshot!(said.replace(&relay.address, "RELAY").replace(&handler.target(), "MISTYPED"));
 }

@@ -29,7 +29,8 @@ pub struct ReleaseArgs {
 
 pub fn run(arguments: ReleaseArgs, session: &Session) -> anyhow::Result<Exit> {
     let known = session.state.relays()?;
-    let relay = match (arguments.relay, &known[..]) {
+    let gave_one = known.iter().filter_map(|(relay, has_channel)| has_channel.then_some(relay.as_str()));
+    let relay = match (arguments.relay, &gave_one.collect::<Vec<_>>()[..]) {
         (Some(relay), _) => relay,
         (None, [only]) => only.parse()?,
         (None, []) => return Err(nothing("this project has no URL at any relay").into()),
@@ -39,27 +40,31 @@ pub fn run(arguments: ReleaseArgs, session: &Session) -> anyhow::Result<Exit> {
         }
     };
     let name = relay.to_string();
-    if !known.contains(&name) {
-        return Err(nothing(format!("this project has no URL at {name}")).into());
-    }
-    let (token, channel) = session.state.tunnel(&name, &session.clock)?;
-    let settings = Settings { relay, access: arguments.access_token, token, channel };
-    let given_up = roads::runtime()?.block_on(tunnel::give_up(&settings, arguments.discard))?;
+    let given_up = match known.get(&name) {
+        None => return Err(nothing(format!("this project has no URL at {name}")).into()),
+        Some(false) => None,
+        Some(true) => {
+            let (token, channel) = session.state.tunnel(&name, &session.clock)?;
+            let settings = Settings { relay, access: arguments.access_token, token, channel };
+            Some(roads::runtime()?.block_on(tunnel::give_up(&settings, arguments.discard))?)
+        }
+    };
     session.state.forget_tunnel(&name)?;
     let (said, discarded) = match given_up {
-        GivenUp::Now(0) => (format!("the URL at {name} is given up"), 0),
-        GivenUp::Now(lost) => {
+        None => (format!("{name} never gave this project a URL; it is forgotten here, and was not asked"), 0),
+        Some(GivenUp::Now(0)) => (format!("the URL at {name} is given up"), 0),
+        Some(GivenUp::Now(lost)) => {
             (format!("the URL at {name} is given up, and with it requests that waited: {lost}"), lost)
         }
-        GivenUp::Before => {
+        Some(GivenUp::Before) => {
             (format!("the URL at {name} was given up before; it is forgotten here as well"), 0)
         }
-        GivenUp::Unknown => {
+        Some(GivenUp::Unknown) => {
             (format!("{name} knows of no URL of this project; it is forgotten here as well"), 0)
         }
     };
     if arguments.json {
-        let is_now = matches!(given_up, GivenUp::Now(_));
+        let is_now = matches!(given_up, Some(GivenUp::Now(_)));
         let line = json!({ "v": FORMAT_VERSION, "relay": name, "given_up": is_now, "discarded": discarded });
         session.output.data(&line.to_string())?;
     } else {
