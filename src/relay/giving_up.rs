@@ -18,13 +18,9 @@ use crate::tunnel::DISCARD;
 pub async fn give_up(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
     let sender = relay.sender(&arrived);
     let Admitted { admission: Admission { name, .. }, token, has } =
-        match admit(relay, arrived.request.headers()) {
+        match admit(relay, &sender, arrived.request.headers()) {
             Ok(admitted) => admitted,
-            Err((why, refusal)) => {
-                relay.metrics.refused(why);
-                relay.tell(News::Refused(sender));
-                return *refusal;
-            }
+            Err(refusal) => return *refusal,
         };
     let discard = arrived.request.headers().contains_key(DISCARD);
     let claimant = Claimant { token, tenant: name, most_channels: None, has };

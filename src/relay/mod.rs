@@ -78,8 +78,8 @@ pub enum News {
     Closed(ChannelId, &'static str),
     /// A channel was given up, with so many messages that waited.
     GivenUp(u64),
-    /// Somebody was not let in.
-    Refused(Sender),
+    /// Somebody was not let in, and why.
+    Refused(Sender, &'static str),
     /// An address does something more often than it may.
     Limited(IpAddr, &'static str),
     /// A proxy at this address is not trusted, so that nobody behind it is known.
@@ -301,8 +301,13 @@ impl Parts {
 
     /// Tells of an address that asks too much, now and then.
     fn complain_of(&self, address: IpAddr, what: &'static str) {
-        if self.complaints.take(subscriber(address), COMPLAINTS).is_ok() {
-            self.tell(News::Limited(address, what));
+        self.tell_now_and_then(Some(address), News::Limited(address, what));
+    }
+
+    /// Tells of something that one address may do over and over, if that is known.
+    fn tell_now_and_then(&self, address: Option<IpAddr>, news: News) {
+        if address.is_none_or(|address| self.complaints.take(subscriber(address), COMPLAINTS).is_ok()) {
+            self.tell(news);
         }
     }
 

@@ -60,13 +60,9 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
             "a tunnel is opened with GET, and its channel given up with DELETE",
         );
     }
-    let admitted = match admit(relay, request.headers()) {
+    let admitted = match admit(relay, &sender, request.headers()) {
         Ok(admitted) => admitted,
-        Err((why, refusal)) => {
-            relay.metrics.refused(why);
-            relay.tell(News::Refused(sender));
-            return *refusal;
-        }
+        Err(refusal) => return *refusal,
     };
     let mut answer = match websocket::answer(&request) {
         Ok(answer) => answer.map(|()| Empty::new().map_err(|never| match never {}).boxed()),
@@ -119,27 +115,32 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
     answer
 }
 
-/// Who it is: from these two fields, and from nowhere else.
-pub fn admit(relay: &Parts, headers: &HeaderMap) -> Result<Admitted, (Refused, Box<Response<Body>>)> {
+/// Who it is: from these two fields, and from nowhere else. Whoever is not let in is counted and told of.
+pub fn admit(relay: &Parts, sender: &Sender, headers: &HeaderMap) -> Result<Admitted, Box<Response<Body>>> {
+    let refuse = |counted, why, refusal| {
+        relay.metrics.refused(counted);
+        relay.tell_now_and_then(sender.address.or(sender.hidden_by), News::Refused(*sender, why));
+        Err(Box::new(refusal))
+    };
     let one = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok())
     };
     let given = one(AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer "));
     let Some(admission) = relay.admit(given) else {
-        let message = match given {
-            None => "it has no access token",
-            Some(_) => "this is not its access token",
+        let (message, why) = match given {
+            None => ("it has no access token", "it had no access token"),
+            Some(_) => ("this is not its access token", "its access token is not a right one"),
         };
         let mut response = report(StatusCode::UNAUTHORIZED, "access", message);
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return Err((Refused::Access, Box::new(response)));
+        return refuse(Refused::Access, why, response);
     };
     let mut bits = [0; 32];
     let token = one(LISTEN_TOKEN).filter(|text| hex::decode_to_slice(text, &mut bits).is_ok());
     let Some(token) = token else {
-        let message = "a listen token is 64 hexadecimal digits";
-        return Err((Refused::Request, Box::new(report(StatusCode::BAD_REQUEST, "token", message))));
+        let refusal = report(StatusCode::BAD_REQUEST, "token", "a listen token is 64 hexadecimal digits");
+        return refuse(Refused::Request, "its listen token is not 64 hexadecimal digits", refusal);
     };
     let has = one(HAS).and_then(|text| text.parse().ok()).unwrap_or_default();
     Ok(Admitted { admission, token: TokenHash(Sha256::digest(token).into()), has })

@@ -223,3 +223,26 @@ fn a_relay_that_never_gave_a_url_does_not_count_and_is_forgotten_without_being_a
     assert_eq!(handler.drain().len(), 0);
     insta::assert_snapshot!(said.replace(&relay.address, "RELAY").replace(&handler.target(), "MISTYPED"));
 }
+
+#[test]
+fn whoever_is_not_let_in_again_and_again_is_told_of_once_with_the_reason() {
+    let world = World::new();
+    let (right, listen_token) = (format!("Authorization: Bearer {TOKEN}\r\n"), "5".repeat(64));
+    let protocol = "Sec-WebSocket-Protocol: mbaas-dev.tunnel.v1\r\n";
+    for (bad, why) in [
+        (format!("mbaas-dev-listen-token: {listen_token}\r\n"), "it had no access token"),
+        ("Authorization: Bearer wrong\r\n".to_owned(), "its access token is not a right one"),
+        (format!("{right}mbaas-dev-listen-token: 5\r\n"), "its listen token is not 64 hexadecimal digits"),
+    ] {
+        let mut relay = Relay::start(&world, &[]);
+        for _ in 0..5 {
+            let (status, _) = claim(&relay.address, "", &format!("{protocol}{bad}"));
+            assert!([400, 401].contains(&status), "{status}");
+        }
+        let _listen = relay.listen(&World::new(), &[]);
+        let told = relay.until("tunnel_opened");
+        let refused = told.iter().filter(|line| line["type"] == "tunnel_refused");
+        let refused: Vec<_> = refused.map(|line| (&line["from"], &line["message"])).collect();
+        assert_eq!(refused, [(&"127.0.0.1".into(), &why.into())]);
+    }
+}

@@ -61,12 +61,16 @@ impl Relay {
 
     /// The next line of a type.
     pub fn next(&mut self, kind: &str) -> Value {
-        loop {
-            let object = object(&mut self.stdout);
-            if object["type"] == kind {
-                return object;
-            }
+        self.until(kind).pop().unwrap()
+    }
+
+    /// All lines up to the next one of a type.
+    pub fn until(&mut self, kind: &str) -> Vec<Value> {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &Value| line["type"] != kind) {
+            lines.push(object(&mut self.stdout));
         }
+        lines
     }
 
     /// Starts a `listen` with a tunnel.

@@ -46,7 +46,9 @@ fn line(news: &News) -> String {
             json!({ "type": "tunnel_closed", "channel": short(channel), "message": why })
         }
         News::GivenUp(discarded) => json!({ "type": "channel_given_up", "discarded": discarded }),
-        News::Refused(sender) => json!({ "type": "tunnel_refused", "from": sender.address }),
+        News::Refused(sender, why) => {
+            json!({ "type": "tunnel_refused", "from": sender.address, "message": why })
+        }
         News::Limited(address, what) => {
             json!({ "type": "limited", "from": address, "message": what })
         }
@@ -91,7 +93,7 @@ fn sentence(news: &News) -> String {
         News::GivenUp(discarded) => {
             format!("a channel was given up; requests that waited in it: {discarded}")
         }
-        News::Refused(sender) => format!("a tunnel{} was refused: it had no right token", from(sender)),
+        News::Refused(sender, why) => format!("a tunnel{} was refused: {why}", from(sender)),
         News::Limited(address, what) => format!("{address} is answered 503: {what}"),
         News::Proxy(address) => format!("warning: {}\n  hint: {}", proxy(*address), trust(*address)),
         News::Trouble(error) => format!("error: {error}\n  hint: {}", hint_of(error)),
