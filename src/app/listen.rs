@@ -128,20 +128,17 @@ impl Listen {
         environment: fn(&str) -> Option<String>,
         stop: CancellationToken,
     ) -> Result<Self, ListenError> {
-        let address = settings.address;
-        let listener =
-            Listener::bind(address).await.map_err(|source| ListenError::Bind { address, source })?;
-        let artifacts = ArtifactServer::bind(settings.ingress.token.clone(), clock.clone())
-            .await
-            .map_err(|source| ListenError::Bind { address: ArtifactServer::ADDRESS, source })?;
+        let failed = |address| move |source| ListenError::Bind { address, source };
+        let listener = Listener::bind(settings.address).await.map_err(failed(settings.address))?;
+        let artifacts = ArtifactServer::bind(settings.ingress.token.clone(), clock.clone());
+        let artifacts = artifacts.await.map_err(failed(ArtifactServer::ADDRESS))?;
         folder.ensure()?;
         let (store, repaired) = Store::open_to_stay(folder.path(), settings.room, &clock)?;
         let (deliveries, connections, bus) = (TaskTracker::new(), TaskTracker::new(), Bus::new());
         // What is under way on a connection to a handler is waited for as a delivery, or as a request that is being
         // answered; a connection that is only kept for the next one is not.
-        let pooled = TaskTracker::new();
+        let (pooled, waiting) = (TaskTracker::new(), CancellationToken::new());
         let forward = Forward::new(settings.forward, clock.clone(), pooled.clone());
-        let waiting = CancellationToken::new();
         let parts = pipeline::Parts {
             store: store.clone(),
             forward: forward.clone(),

@@ -209,12 +209,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         } else {
             "  note        another listen of this project runs: `trigger` goes to that one".to_owned()
         });
-        if left > 0 {
-            let (deliveries, what) = (counted(left), if holds { LEFT_TO_WAIT } else { LEFT_TO_REPLAY });
-            session
-                .output
-                .talk(&format!("  note        {deliveries} of an earlier run had no answer: {what}"));
-        }
+        greet_left(&session.output, left, holds);
     }
     if let Some(inspecting) = inspector.filter(|_| open) {
         inspector::open(inspecting.inspector(), &session.output);
@@ -253,14 +248,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         _ = signals.next() => return Ok(Exit::Interrupted),
     }
     screen.sum_up(&session.output)?;
-    Ok(match (screen.reached(), end) {
-        (Some(Reached { acknowledged: true }), _) | (None, End::Stopped | End::Signal(Reason::Terminate)) => {
-            Exit::Done
-        }
-        (Some(Reached { acknowledged: false }), _) => Exit::NotAcknowledged,
-        (None, End::TooLate) => Exit::TooLate,
-        (None, End::Signal(Reason::Interrupt) | End::AtOnce) => Exit::Interrupted,
-    })
+    Ok(exit_of(screen.reached(), end))
 }
 
 /// Says which folder of fixtures is watched, and what is the matter with it.
@@ -276,12 +264,32 @@ fn greet_fixtures(session: &Session, folder: &Path) {
     });
 }
 
+/// Says what becomes of deliveries that an earlier run left without an answer, if there are any.
+fn greet_left(output: &Output, left: usize, holds: bool) {
+    if left > 0 {
+        let (deliveries, what) = (counted(left), if holds { LEFT_TO_WAIT } else { LEFT_TO_REPLAY });
+        output.talk(&format!("  note        {deliveries} of an earlier run had no answer: {what}"));
+    }
+}
+
 /// Says which keys there are, if any, and ends the greeting.
 fn greet_keys(keys: &Keys) {
     if keys.keyboard.is_some() {
         keys.output.talk(&format!("  keys        {SHORT}"));
     }
     keys.output.talk("");
+}
+
+/// What a `listen` says when it has come to its end.
+fn exit_of(reached: Option<Reached>, end: End) -> Exit {
+    match (reached, end) {
+        (Some(Reached { acknowledged: true }), _) | (None, End::Stopped | End::Signal(Reason::Terminate)) => {
+            Exit::Done
+        }
+        (Some(Reached { acknowledged: false }), _) => Exit::NotAcknowledged,
+        (None, End::TooLate) => Exit::TooLate,
+        (None, End::Signal(Reason::Interrupt) | End::AtOnce) => Exit::Interrupted,
+    }
 }
 
 /// How a `listen` came to its end.

@@ -357,7 +357,7 @@ fn command() -> clap::Command {
 
 /// An environment variable that is set to nothing counts as not set.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
-    #[expect(clippy::disallowed_methods, reason = "the parser reads the environment by itself")]
+    // The parser reads the environment by itself, and so must this.
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     let set = |option: clap::Arg| {
         if option.get_env().is_some_and(is_empty) { option.env(Resettable::Reset) } else { option }

@@ -204,7 +204,7 @@ fn a_folder_that_cannot_be_read_is_told_once_and_the_rest_is_watched() {
     assert_eq!(world.run(&["fixtures", "init"]).code(), 0);
     let closed = world.folder().join("fixtures/closed");
     fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let arguments = ["listen", "--json", "--port", "0", "--forward", &handler.target()];
     let arguments = [&arguments[..], &["--fixtures", "fixtures"]].concat();
     let mut listening = Listening::start(&mut without_privileges(&world, &arguments));
