@@ -13,6 +13,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use self::news::Form;
 use super::Session;
 use super::arguments::{age, bytes, size, size_or_zero, whole};
 use super::output::Output;
@@ -211,6 +212,7 @@ async fn relay(arguments: ServeArgs, public_url: PublicUrl, session: &Session) -
     if json {
         let line = json!({
             "v": FORMAT_VERSION,
+            "at": news::timestamp(session.clock.now()),
             "type": "ready",
             "listening": listening,
             "public_url": public,
@@ -223,7 +225,8 @@ async fn relay(arguments: ServeArgs, public_url: PublicUrl, session: &Session) -
     let stop = CancellationToken::new();
     // On a thread of its own: whoever does not read what we say keeps nothing else waiting.
     let (heard, to, until) = (relay.subscribe(), output.clone(), stop.clone());
-    let news = tokio::task::spawn_blocking(move || news::show(heard, &to, json, &until));
+    let form = if json { Form::Json } else { Form::Text(session.clock.zone()) };
+    let news = tokio::task::spawn_blocking(move || news::show(heard, &to, &form, &until));
     let running = relay.run(stop.clone());
     tokio::pin!(running, news);
     let end = tokio::select! {

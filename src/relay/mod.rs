@@ -100,6 +100,15 @@ pub enum News {
     OpenKey(PathBuf),
 }
 
+/// A piece of news, and when it was told.
+#[derive(Clone, Debug)]
+pub struct Dated {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub news: News,
+}
+
 /// A relay that is bound and has its store open.
 pub struct Relay {
     listener: Listener,
@@ -151,7 +160,7 @@ struct Parts {
     /// Whether somebody was told of a proxy that is not trusted.
     is_proxy_told: AtomicBool,
     metrics: Metrics,
-    news: broadcast::Sender<News>,
+    news: broadcast::Sender<Dated>,
     clock: Clock,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -228,7 +237,7 @@ impl Relay {
     }
 
     /// Hears what happens from now on; ends when `run` has ended.
-    pub fn subscribe(&self) -> broadcast::Receiver<News> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Dated> {
         self.parts.news.subscribe()
     }
 
@@ -383,7 +392,7 @@ impl Parts {
 
     /// Tells whoever listens; nobody may.
     fn tell(&self, news: News) {
-        drop(self.news.send(news));
+        drop(self.news.send(Dated { at: self.clock.now(), news }));
     }
 }
 

@@ -225,5 +225,11 @@ fn a_certificate_that_senders_refuse_is_told_at_the_start_and_when_it_comes_and_
     let lines: Vec<String> = lines.skip_while(|line| !line.is_empty()).skip(1).take(4).collect();
     relay.kill().unwrap();
     relay.wait().unwrap();
-    insta::assert_snapshot!("flaws_of_a_certificate_for_people", lines.join("\n"));
+    // Each has its time, and stands below nothing but the greeting.
+    let time = |line: &str| {
+        let (hours, rest) = line.split_once(':').unwrap_or_default();
+        hours.parse::<u8>().is_ok() && rest.as_bytes()[..9].iter().all(|byte| b"0123456789:.".contains(byte))
+    };
+    let lines = lines.into_iter().map(|line| if time(&line) { format!("TIME{}", &line[12..]) } else { line });
+    insta::assert_snapshot!("flaws_of_a_certificate_for_people", lines.collect::<Vec<_>>().join("\n"));
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use mbaas_dev::model::Clock;
 use serde_json::Value;
 
 use crate::world::{Listening, World};
@@ -47,6 +48,7 @@ impl Relay {
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let ready = object(&mut stdout);
+        has_its_time(&ready);
         assert_eq!(
             (&ready["type"], &ready["public_url"]),
             (&"ready".into(), &"https://hooks.example".into())
@@ -68,7 +70,9 @@ impl Relay {
     pub fn until(&mut self, kind: &str) -> Vec<Value> {
         let mut lines = Vec::new();
         while lines.last().is_none_or(|line: &Value| line["type"] != kind) {
-            lines.push(object(&mut self.stdout));
+            let line = object(&mut self.stdout);
+            has_its_time(&line);
+            lines.push(line);
         }
         lines
     }
@@ -139,6 +143,13 @@ impl Drop for Relay {
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.unwrap().success());
+}
+
+/// Every line of a relay says when it was written, in UTC, to the millisecond.
+fn has_its_time(line: &Value) {
+    let at = line["at"].as_str().unwrap_or_else(|| panic!("when? {line}"));
+    let age = Clock::real().now().duration_since(at.parse().unwrap()).as_secs();
+    assert!((-1..86_400).contains(&age) && at.len() == "2026-11-24T09:05:52.208Z".len(), "{line}");
 }
 
 fn object(stdout: &mut BufReader<ChildStdout>) -> Value {

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -10,11 +12,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::Output;
 use crate::model::{ChannelId, FORMAT_VERSION};
-use crate::relay::{BadTls, Flaw, News, Sender};
+use crate::relay::{BadTls, Dated, Flaw, News, Sender};
 use crate::store::StoreError;
 
+/// In which form news are shown.
+pub enum Form {
+    /// One JSON object a line.
+    Json,
+    /// A sentence behind the time in this zone.
+    Text(TimeZone),
+}
+
+/// The indentation of what stands below a sentence: as wide as the time before it.
+const BELOW: &str = "              ";
+
 /// Shows what happens, until nothing does any more or nobody reads it.
-pub fn show(mut news: Receiver<News>, output: &Output, json: bool, stop: &CancellationToken) {
+pub fn show(mut news: Receiver<Dated>, output: &Output, form: &Form, stop: &CancellationToken) {
     loop {
         let told = match news.blocking_recv() {
             Ok(told) => told,
@@ -22,19 +35,29 @@ pub fn show(mut news: Receiver<News>, output: &Output, json: bool, stop: &Cancel
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
         };
-        if json {
-            if output.data(&line(&told)).is_err() {
-                stop.cancel();
-                return;
+        match form {
+            Form::Json => {
+                if output.data(&line(&told)).is_err() {
+                    stop.cancel();
+                    return;
+                }
             }
-        } else {
-            output.talk(&sentence(&told));
+            Form::Text(zone) => {
+                let time = told.at.to_zoned_datetime(zone.clone()).strftime("%H:%M:%S%.3f");
+                let time = output.talk_paint.faint(time.to_string());
+                output.talk(&format!("{time}  {}", sentence(&told.news)));
+            }
         }
     }
 }
 
-fn line(news: &News) -> String {
-    let object = match news {
+/// A time for programs.
+pub fn timestamp(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+fn line(told: &Dated) -> String {
+    let object = match &told.news {
         News::Opened(channel, waiting, sender) => json!({
             "type": "tunnel_opened",
             "channel": short(channel),
@@ -75,7 +98,7 @@ fn line(news: &News) -> String {
             json!({ "type": "error", "code": "key", "message": open_key(key), "hint": CLOSE_KEY })
         }
     };
-    let mut line = json!({ "v": FORMAT_VERSION });
+    let mut line = json!({ "v": FORMAT_VERSION, "at": timestamp(told.at) });
     if let (Some(line), serde_json::Value::Object(object)) = (line.as_object_mut(), object) {
         line.extend(object);
     }
@@ -95,18 +118,23 @@ fn sentence(news: &News) -> String {
         }
         News::Refused(sender, why) => format!("a tunnel{} was refused: {why}", from(sender)),
         News::Limited(address, what) => format!("{address} is answered 503: {what}"),
-        News::Proxy(address) => format!("warning: {}\n  hint: {}", proxy(*address), trust(*address)),
-        News::Trouble(error) => format!("error: {error}\n  hint: {}", hint_of(error)),
+        News::Proxy(address) => complaint("warning", &proxy(*address), &trust(*address)),
+        News::Trouble(error) => complaint("error", &error.to_string(), &hint_of(error)),
         News::Tokens(count) => format!("the access tokens changed; there are {count}"),
-        News::BadTokens(why) => format!("error: {}\n  hint: {KEPT_TOKENS}", bad_tokens(why)),
+        News::BadTokens(why) => complaint("error", &bad_tokens(why), KEPT_TOKENS),
         News::Certificate(until) => {
             let until = until.map(|until| format!(", valid until {until:.0}")).unwrap_or_default();
             format!("there is another certificate{until}; newcomers are shown it")
         }
-        News::BadCertificate(why) => format!("error: {}\n  hint: {}", bad_certificate(why), why.hint),
-        News::Flaw(flaw) => format!("warning: {}\n  hint: {}", flawed(flaw), renew(flaw)),
-        News::OpenKey(key) => format!("warning: {}\n  hint: {CLOSE_KEY}", open_key(key)),
+        News::BadCertificate(why) => complaint("error", &bad_certificate(why), why.hint),
+        News::Flaw(flaw) => complaint("warning", &flawed(flaw), renew(flaw)),
+        News::OpenKey(key) => complaint("warning", &open_key(key), CLOSE_KEY),
     }
+}
+
+/// What is wrong, and below it what to do.
+fn complaint(kind: &str, message: &str, hint: &str) -> String {
+    format!("{kind}: {message}\n{BELOW}hint: {hint}")
 }
 
 const KEPT_TOKENS: &str = "the tokens that were in it last hold on until it is mended";
