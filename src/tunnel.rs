@@ -49,6 +49,11 @@ const NAMES: &str = "mbaas-dev-names";
 /// How far the clocks of a relay and of ours may be apart: an answer is on its way for a while.
 const APART: SignedDuration = SignedDuration::from_secs(30);
 
+/// Whether an access token can stand in the field that carries it: ASCII that is seen, and no space at its ends.
+pub fn can_be_sent(access_token: &str) -> bool {
+    access_token.trim() == access_token && access_token.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
 /// Whether two clocks are the same, as far as that can be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clocks {

@@ -18,6 +18,7 @@ use super::Session;
 use super::arguments::{age, bytes, size, size_or_zero, whole};
 use super::output::Output;
 use super::report::{Exit, Usage};
+use super::tunnel::check_access;
 use crate::app::shutdown::{Reason, Signals};
 use crate::model::{FORMAT_VERSION, Secret};
 use crate::relay::{
@@ -165,6 +166,7 @@ fn serve(mut arguments: ServeArgs, session: &Session) -> anyhow::Result<Exit> {
     if arguments.access_token.iter().any(|token| token.expose().is_empty()) {
         return Err(Usage::new("an access token is empty", "`openssl rand -hex 32` makes one").into());
     }
+    check_access(&arguments.access_token)?;
     if arguments.access_token.is_empty()
         && arguments.access_tokens.is_none()
         && !arguments.listen.ip().is_loopback()

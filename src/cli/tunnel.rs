@@ -4,10 +4,12 @@ use clap::{Args, ValueEnum};
 
 use super::Session;
 use super::output::Output;
+use super::report::Usage;
 use crate::app::listen::Gate;
 use crate::model::{Printable, Secret};
 use crate::sources::resign::Resign;
 use crate::sources::tunnel::{RelayUrl, Settings};
+use crate::tunnel::can_be_sent;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "From the internet")]
@@ -46,10 +48,21 @@ impl TunnelArgs {
     /// The tunnel that is asked for, with what the state folder has for that relay.
     pub fn settings(&self, session: &Session) -> anyhow::Result<Option<Settings>> {
         let Some(relay) = &self.tunnel else { return Ok(None) };
+        check_access(&self.access_token)?;
         let (token, channel) = session.state.tunnel(&relay.to_string(), &session.clock)?;
         let (relay, access) = (relay.clone(), self.access_token.clone());
         Ok(Some(Settings { relay, access, token, channel }))
     }
+}
+
+/// Refuses an access token that cannot be sent: the relay would say that there was none.
+pub fn check_access<'a>(tokens: impl IntoIterator<Item = &'a Secret>) -> Result<(), Usage> {
+    if tokens.into_iter().all(|token| can_be_sent(token.expose())) {
+        return Ok(());
+    }
+    let message =
+        "an access token cannot be sent: it may have ASCII characters only, and no space at its ends";
+    Err(Usage::new(message, "`openssl rand -hex 32` makes one that can"))
 }
 
 /// Says what senders on the internet reach it by, or why they do not yet.

@@ -262,6 +262,7 @@ fn who_has_no_right_token_gets_no_tunnel_and_learns_why() {
     for arguments in [
         &["--tunnel", &url][..],
         &["--tunnel", &url, "--access-token", "wrong"],
+        &["--tunnel", &url, "--access-token", "schl\u{fc}ssel"],
         &["--tunnel", &elsewhere],
         &["--tunnel", "hooks.example.com"],
         &["--tunnel", &url.replace("ws:", "wss:"), "--access-token", TOKEN],
@@ -441,6 +442,10 @@ fn a_relay_that_cannot_be_run_says_why() {
     let public = ["--public-url", "https://hooks.example"];
     let mut all = said(&other, &[&public[..], &["--listen", "0.0.0.0:0"]].concat());
     all += &said(&other, &["--public-url", "hooks.example"]);
+    all += &said(&other, &[&public[..], &["--access-token", "schl\u{fc}ssel"]].concat());
+    let file = other.write("tokens.toml", "[[token]]\nname = 'a'\ntoken = 'schl\u{fc}ssel'\n");
+    all += &said(&other, &[&public[..], &["--access-tokens", file.to_str().unwrap()]].concat())
+        .replace(other.folder().to_str().unwrap(), "");
     all += &said(&other, &[&public[..], &["--listen", &relay.address]].concat());
     all += &said(&world, &[&public[..], &["--listen", "127.0.0.1:0"]].concat());
     let port = relay.address.rsplit(':').next().unwrap();

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::app::doctor::relay;
 use crate::cli::report::Exit;
+use crate::cli::tunnel::check_access;
 use crate::cli::{Session, doctor, roads};
 use crate::model::Secret;
 use crate::sources::tunnel::RelayUrl;
@@ -28,6 +29,7 @@ pub struct DoctorArgs {
 
 pub fn run(arguments: DoctorArgs, session: &Session) -> anyhow::Result<Exit> {
     let DoctorArgs { relay: url, access_token, json } = arguments;
+    check_access(&access_token)?;
     let examined = roads::runtime()?.block_on(relay::examine(&url, access_token, &session.clock));
     for check in &examined.checks {
         let line = if json { doctor::object(check) } else { doctor::line(check, session) };

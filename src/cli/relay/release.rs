@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::report::{Exit, Usage};
+use crate::cli::tunnel::check_access;
 use crate::cli::{Session, roads};
 use crate::model::{FORMAT_VERSION, Secret};
 use crate::sources::tunnel::{self, GivenUp, RelayUrl, Settings};
@@ -28,6 +29,7 @@ pub struct ReleaseArgs {
 }
 
 pub fn run(arguments: ReleaseArgs, session: &Session) -> anyhow::Result<Exit> {
+    check_access(&arguments.access_token)?;
     let known = session.state.relays()?;
     let gave_one = known.iter().filter_map(|(relay, has_channel)| has_channel.then_some(relay.as_str()));
     let relay = match (arguments.relay, &gave_one.collect::<Vec<_>>()[..]) {

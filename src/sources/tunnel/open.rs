@@ -91,7 +91,7 @@ pub async fn open(settings: &Settings, clock: &Clock, has: i64) -> Result<Opened
 pub(super) fn head(settings: &Settings, has: i64) -> HeaderMap {
     let mut head = HeaderMap::new();
     let mut put = |name: HeaderName, text: &str| {
-        // What cannot stand in a field cannot be right: the relay says so.
+        // What cannot stand in a field was refused before.
         if let Ok(mut value) = HeaderValue::from_str(text) {
             value.set_sensitive(true);
             head.insert(name, value);
