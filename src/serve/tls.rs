@@ -157,9 +157,25 @@ fn chain(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, BadTl
         )),
         Ok(chain) => Ok(chain),
         Err(error) => Err(bad(
-            format!("the certificate in `{shown}` is not PEM ({error})"),
+            format!("the certificate in `{shown}` is not PEM ({})", not_pem(&error)),
             "`openssl x509 -in FILE -noout -text` shows what is in it",
         )),
+    }
+}
+
+/// What is wrong with a PEM file. The library shows text as numbers, and it may be that of a key.
+fn not_pem(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } if end_marker == b"CERTIFICATE" => {
+            "it ends before `-----END CERTIFICATE-----`".to_owned()
+        }
+        pem::Error::MissingSectionEnd { .. } => {
+            "what begins with `-----BEGIN …-----` does not end with a line `-----END …-----`".to_owned()
+        }
+        pem::Error::IllegalSectionStart { .. } => {
+            "a line that begins with `-----BEGIN` does not end with `-----`".to_owned()
+        }
+        error => error.to_string(),
     }
 }
 
@@ -229,11 +245,14 @@ mod tests {
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
         let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let half = key.split_at(60).0;
+        let (cut_off, in_one_line) = (certificate.split_at(100).0, key.replace('\n', " "));
         let mut said = String::new();
         for (certificate, key) in [
             ("", key.as_str()),
             (&key, &certificate),
             (&broken, &key),
+            (cut_off, &key),
+            (&in_one_line, &key),
             (nonsense, &key),
             (&certificate, ""),
             (&certificate, encrypted),
@@ -253,7 +272,8 @@ mod tests {
             let error = files.load().unwrap_err();
             said += &format!("{error}\n  {}\n", error.hint);
         }
-        assert!(!said.contains(&key[40..60]));
+        // Wherever it stood.
+        assert!(!said.contains(&key[28..48]) && !said.contains(&key[40..60]));
         insta::assert_snapshot!(said.replace(folder.path().to_str().unwrap(), ""));
     }
 }
