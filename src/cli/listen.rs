@@ -36,10 +36,6 @@ use crate::sources::ingress::{self, Verify};
 use crate::sources::routing::Routes;
 use crate::store::Room;
 
-/// What becomes of deliveries that an earlier run left without an answer, with `--hold` and without.
-const LEFT_TO_WAIT: &str = "they are sent on now";
-const LEFT_TO_REPLAY: &str = "`mbaas-dev replay --failed` sends them";
-
 /// Receive webhooks, record every one, forward it to your handler and show what it answered
 ///
 /// The handler's answer goes back to the sender. Ctrl-C stops; a second Ctrl-C does not wait.
@@ -199,17 +195,9 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     } else {
         let entrance = inspector.map(Inspecting::entrance);
         greet(&session.output, &ingress, entrance.as_deref(), &routes, &secret);
-        if let Some(folder) = &fixtures {
-            greet_fixtures(&session, folder);
-        }
+        greet_fixtures(&session, fixtures.as_deref());
         tunnel::greet(&session.output, gate.as_ref());
-        session.output.talk(&if registration.is_of_listen() {
-            let command = session.output.talk_paint.strong("mbaas-dev trigger meeting.completed");
-            format!("  try         {command}")
-        } else {
-            "  note        another listen of this project runs: `trigger` goes to that one".to_owned()
-        });
-        greet_left(&session.output, left, holds);
+        greet_project(&session.output, registration.is_of_listen(), left, holds);
     }
     if let Some(inspecting) = inspector.filter(|_| open) {
         inspector::open(inspecting.inspector(), &session.output);
@@ -252,7 +240,8 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
 }
 
 /// Says which folder of fixtures is watched, and what is the matter with it.
-fn greet_fixtures(session: &Session, folder: &Path) {
+fn greet_fixtures(session: &Session, folder: Option<&Path>) {
+    let Some(folder) = folder else { return };
     let name = folder.strip_prefix(&session.folder).unwrap_or(folder).display().to_string();
     let name = Printable::text(&name);
     session.output.talk(&match std::fs::metadata(folder) {
@@ -264,11 +253,18 @@ fn greet_fixtures(session: &Session, folder: &Path) {
     });
 }
 
-/// Says what becomes of deliveries that an earlier run left without an answer, if there are any.
-fn greet_left(output: &Output, left: usize, holds: bool) {
+/// Says what there is to try, or to know, in this project.
+fn greet_project(output: &Output, is_found: bool, left: usize, holds: bool) {
+    output.talk(&if is_found {
+        let command = output.talk_paint.strong("mbaas-dev trigger meeting.completed");
+        format!("  try         {command}")
+    } else {
+        "  note        another listen of this project runs: `trigger` goes to that one".to_owned()
+    });
     if left > 0 {
-        let (deliveries, what) = (counted(left), if holds { LEFT_TO_WAIT } else { LEFT_TO_REPLAY });
-        output.talk(&format!("  note        {deliveries} of an earlier run had no answer: {what}"));
+        let plural = if left == 1 { "y" } else { "ies" };
+        let what = if holds { "they are sent on now" } else { "`mbaas-dev replay --failed` sends them" };
+        output.talk(&format!("  note        {left} deliver{plural} of an earlier run had no answer: {what}"));
     }
 }
 
@@ -367,10 +363,6 @@ fn settings(
         inspector: arguments.inspector.settings(),
         tunnel: None,
     }
-}
-
-fn counted(deliveries: usize) -> String {
-    format!("{deliveries} deliver{}", if deliveries == 1 { "y" } else { "ies" })
 }
 
 /// Whole seconds, which is what URLs are signed for.
