@@ -17,7 +17,7 @@ use super::state::{StateError, StateFolder};
 use crate::bus::{Bus, Subscription};
 use crate::contract::WireNames;
 use crate::forward::{self, Forward};
-use crate::model::{ChannelId, Clock, Trouble, TunnelState, TunnelStatus, Update};
+use crate::model::{ChannelId, Clock, Target, Trouble, TunnelState, TunnelStatus, Update};
 use crate::observers::inspector::{self, Through};
 use crate::pipeline::{self, Hold, Pipeline};
 use crate::serve::Listener;
@@ -283,7 +283,11 @@ impl Listen {
             let (message, hint) = (repaired.to_string(), repaired.hint());
             self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "repaired", message, hint })));
         }
-        self.pipeline.resume().await;
+        for target in self.pipeline.resume().await {
+            if !self.router.leads_to(&target) {
+                self.bus.publish(Update::Trouble(Arc::new(waits_elsewhere(&target))));
+            }
+        }
         if let Some(watch) = self.watch {
             let (bus, stop) = (self.bus.clone(), stop.clone());
             self.deliveries.spawn(async move {
@@ -341,6 +345,16 @@ fn remember(
     relay: String,
 ) -> Box<dyn Fn(ChannelId) -> Result<(), String> + Send + Sync> {
     Box::new(move |channel| folder.remember_channel(&relay, channel).map_err(|error| error.to_string()))
+}
+
+/// What waits since a run with other targets would be waited for in vain otherwise.
+fn waits_elsewhere(target: &Target) -> Trouble {
+    Trouble {
+        code: "held",
+        message: format!("deliveries of an earlier run wait for {target}, to which nothing goes now"),
+        hint: "they are sent when somebody listens there; `mbaas-dev replay NUMBER --to TARGET` sends one elsewhere"
+            .to_owned(),
+    }
 }
 
 fn no_watch(error: &notify::Error) -> Trouble {

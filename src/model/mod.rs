@@ -36,4 +36,4 @@ pub use shape::{FORMAT_VERSION, millis};
 pub use span::{duration, span};
 pub use speed::Speed;
 pub use target::{BadTarget, Place, Target};
-pub use update::{Then, Trouble, TunnelLoss, TunnelState, TunnelStatus, Update};
+pub use update::{Meanwhile, Then, Trouble, TunnelLoss, TunnelState, TunnelStatus, Update};

@@ -18,8 +18,8 @@ pub enum Update {
     NotForwarded(Arc<Delivery>),
     /// A delivery waits for its target to come back.
     Held(Arc<Delivery>),
-    /// A target is not there any more, and how that showed.
-    TargetDown(Arc<Target>, Arc<str>),
+    /// A target is not there any more, how that showed, and what becomes of what comes meanwhile.
+    TargetDown(Arc<Target>, Arc<str>, Meanwhile),
     /// A target is there again.
     TargetUp(Arc<Target>),
     /// The tunnel is open again: the URL that it is reached by, and how many deliveries wait at the relay.
@@ -37,6 +37,15 @@ pub enum Then {
     Over,
     /// It is tried again by itself, after so long.
     AgainIn(Duration),
+}
+
+/// What becomes of deliveries while their target is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// They are recorded, and fail.
+    Fails,
+    /// They wait, and go on when it is back.
+    Waits,
 }
 
 impl Update {

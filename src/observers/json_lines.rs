@@ -65,7 +65,7 @@ fn line(update: &Update, since: Option<&Since>) -> String {
             typed("not_forwarded", delivery, &[("reason", reason.into())])
         }
         Update::Held(delivery) => typed("held", delivery, &[]),
-        Update::TargetDown(target, detail) => {
+        Update::TargetDown(target, detail, _) => {
             let target = target.to_string();
             json!({ "v": FORMAT_VERSION, "type": "target_down", "target": target, "message": **detail })
                 .to_string()

@@ -1,6 +1,6 @@
 //! The sums of a session: how many deliveries, what became of them, how long handlers took.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -21,6 +21,8 @@ pub struct Tally {
     /// What failed and is to be tried again, and how: failed it has when nothing comes of that.
     trying_again: BTreeMap<i64, String>,
     not_forwarded: u64,
+    /// What waits for its target.
+    held: BTreeSet<i64>,
     /// Durations of answered attempts, in microseconds.
     durations: Histogram<u64>,
 }
@@ -34,6 +36,7 @@ pub struct Summary {
     acknowledged: u64,
     failed: u64,
     not_forwarded: u64,
+    held: usize,
     failures: BTreeMap<String, u64>,
     p50_ms: Option<f64>,
     p99_ms: Option<f64>,
@@ -44,8 +47,8 @@ impl Tally {
     pub fn new() -> Self {
         let durations =
             Histogram::new_with_bounds(1, LONGEST_MICROS, 3).expect("the bounds are those of the library");
-        let (failed, trying_again) = (BTreeMap::new(), BTreeMap::new());
-        Self { received: 0, acknowledged: 0, failed, trying_again, not_forwarded: 0, durations }
+        let (failed, trying_again, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { received: 0, acknowledged: 0, failed, trying_again, not_forwarded: 0, held, durations }
     }
 
     /// Counts an update.
@@ -53,8 +56,10 @@ impl Tally {
         match update {
             Update::Received(_) => self.received += 1,
             Update::NotForwarded(_) => self.not_forwarded += 1,
+            Update::Held(delivery) => {
+                self.held.insert(delivery.number);
+            }
             Update::Fired(..)
-            | Update::Held(_)
             | Update::TargetDown(..)
             | Update::TargetUp(_)
             | Update::TunnelUp(..)
@@ -67,6 +72,7 @@ impl Tally {
                     Outcome::Failed(failure) => failure.kind.as_str().to_owned(),
                 };
                 self.trying_again.remove(&delivery.number);
+                self.held.remove(&delivery.number);
                 if matches!(attempt.outcome, Outcome::Answered(_)) {
                     let micros = u64::try_from(attempt.duration.as_micros()).unwrap_or(u64::MAX);
                     self.durations.saturating_record(micros.max(1));
@@ -92,6 +98,7 @@ impl Tally {
             acknowledged: self.acknowledged,
             failed: self.failures().values().sum(),
             not_forwarded: self.not_forwarded,
+            held: self.held.len(),
             failures: self.failures(),
             p50_ms: quantile(0.5),
             p99_ms: quantile(0.99),
@@ -112,6 +119,9 @@ impl Tally {
         }
         if self.not_forwarded > 0 {
             parts.push(format!("{} not forwarded", self.not_forwarded));
+        }
+        if !self.held.is_empty() {
+            parts.push(format!("{} held", self.held.len()));
         }
         if !self.durations.is_empty() {
             parts.push(format!("p50 {}, p99 {}", latency(self.at(0.5)), latency(self.at(0.99))));

@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 use super::advice::{hints, note, preview, size};
 use super::paint::Paint;
 use crate::model::{
-    Attempt, Clock, Delivery, EventType, Kind, NotForwarded, Outcome, Printable, Then, Trouble, Update,
-    Verdict,
+    Attempt, Clock, Delivery, EventType, Kind, Meanwhile, NotForwarded, Outcome, Printable, Then, Trouble,
+    Update, Verdict,
 };
 
 /// A terminal that is narrower than this gets the shorter line.
@@ -58,12 +58,15 @@ impl Style {
                 lines.extend(self.below("held, and sent on in order"));
                 lines
             }
-            Update::TargetDown(target, detail) => {
+            Update::TargetDown(target, detail, meanwhile) => {
                 let mut lines =
                     vec![self.paint.bad(format!("✗ {target} is down: {}", Printable::text(detail)))];
-                lines.extend(
-                    self.below("what comes meanwhile is recorded: `mbaas-dev replay --failed` sends it"),
-                );
+                lines.extend(self.below(match meanwhile {
+                    Meanwhile::Fails => {
+                        "what comes meanwhile is recorded: `mbaas-dev replay --failed` sends it"
+                    }
+                    Meanwhile::Waits => "what comes meanwhile waits, and goes on in order when it is back",
+                }));
                 lines
             }
             Update::TargetUp(target) => vec![self.paint.good(format!("✓ {target} is back"))],

@@ -16,7 +16,8 @@ pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed, Manner, Rest, WireAnswer};
 use crate::model::{
-    Attempt, Delivery, FailureKind, Incoming, NotForwarded, Origin, Outcome, Target, Then, Trouble, Update,
+    Attempt, Delivery, FailureKind, Incoming, Meanwhile, NotForwarded, Origin, Outcome, Target, Then,
+    Trouble, Update,
 };
 use crate::store::{Store, StoreError, Waiting};
 
@@ -107,7 +108,8 @@ impl Pipeline {
         let Parts { store, forward, bus, hold, tasks, stop } = parts;
         let observers = bus.clone();
         store.tell(move |delivery| observers.publish(Update::Received(Arc::clone(delivery))));
-        let presence = Presence::new(forward.clone(), bus.clone(), tasks.clone(), stop.clone());
+        let meanwhile = if settings.hold { Meanwhile::Waits } else { Meanwhile::Fails };
+        let presence = Presence::new(forward.clone(), bus.clone(), meanwhile, tasks.clone(), stop.clone());
         Self {
             store,
             forward,
@@ -130,17 +132,14 @@ impl Pipeline {
         Self { forward: self.forward.in_manner(manner), ..self.clone() }
     }
 
-    /// Goes on with the deliveries that wait since an earlier run.
-    pub async fn resume(&self) {
-        let Some(hold) = &self.hold else { return };
-        match hold.awaited() {
-            Ok(targets) => {
-                for target in targets {
-                    self.close(hold, &target).await;
-                }
-            }
-            Err(error) => self.report(&error),
+    /// Goes on with the deliveries that wait since an earlier run; the targets that those are for.
+    pub async fn resume(&self) -> Vec<Target> {
+        let Some(hold) = &self.hold else { return Vec::new() };
+        let targets = hold.awaited().inspect_err(|error| self.report(error)).unwrap_or_default();
+        for target in &targets {
+            self.close(hold, target).await;
         }
+        targets
     }
 
     /// Whether the target was not there when it was last looked at.

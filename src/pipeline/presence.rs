@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::is_away;
 use crate::bus::Bus;
 use crate::forward::Forward;
-use crate::model::{Outcome, Place, Target, Update};
+use crate::model::{Meanwhile, Outcome, Place, Target, Update};
 
 /// How long to wait before the first look whether a target is back.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
@@ -29,6 +29,7 @@ struct Parts {
     down: Mutex<HashSet<Place>>,
     forward: Forward,
     bus: Bus,
+    meanwhile: Meanwhile,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Changes when some target comes back, or when forwarding goes on.
@@ -38,12 +39,19 @@ struct Parts {
 
 impl Presence {
     /// Every target counts as there until it is seen not to be. Looks run in `tasks` until `stop` is cancelled.
-    pub fn new(forward: Forward, bus: Bus, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub fn new(
+        forward: Forward,
+        bus: Bus,
+        meanwhile: Meanwhile,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let came_back = watch::Sender::new(());
         Self(Arc::new(Parts {
             down: Mutex::default(),
             forward,
             bus,
+            meanwhile,
             tasks,
             stop,
             came_back,
@@ -89,7 +97,8 @@ impl Presence {
         if !self.down().insert(target.place().clone()) {
             return;
         }
-        self.0.bus.publish(Update::TargetDown(Arc::new(target.clone()), detail.into()));
+        let down = Arc::new(target.clone());
+        self.0.bus.publish(Update::TargetDown(down, detail.into(), self.0.meanwhile));
         let (this, target) = (self.clone(), target.clone());
         self.0.tasks.spawn(async move {
             let stop = this.0.stop.clone();

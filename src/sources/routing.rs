@@ -69,6 +69,11 @@ impl Router {
         Self { routes: Arc::new(routes), pipeline }
     }
 
+    /// Whether anything goes to `target` now.
+    pub fn leads_to(&self, target: &Target) -> bool {
+        self.routes.targets().contains(target)
+    }
+
     /// Records a delivery and hands it to its target, if it has one.
     pub async fn deliver(&self, incoming: Incoming, early: Option<Early>) -> Result<Taken, StoreError> {
         match self.routes.target(incoming.kind.event_type.as_ref()) {

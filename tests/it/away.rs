@@ -1,7 +1,7 @@
 //! Handlers that go away and come back: told once, waited for in order, tried again.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -206,4 +206,52 @@ fn what_a_killed_listen_was_at_goes_on_with_hold() {
     assert_eq!(came(0), (Value::Null, "reset".into()), "{attempt}");
     assert_eq!(came(1), (200.into(), Value::Null), "{attempt}");
     assert_eq!((&attempt["number"], &attempt["held"]), (&1.into(), &Value::Null), "{attempt}");
+}
+
+#[test]
+fn what_waits_is_told_with_hold_and_so_is_a_target_that_is_none_any_more() {
+    let (world, port, other) = (World::new(), HeldPort::take(), Handler::start());
+    let hold = ["listen", "--port", "0", "--hold", "--verify", "off", "--exit-after", "1"];
+    let mut said = String::new();
+    for target in [&port.target(), &other.target()] {
+        let mut child = world.command(&[&hold[..], &["--forward", target]].concat()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut greeting = String::new();
+        while !greeting.ends_with("\n\n") {
+            assert!(stderr.read_line(&mut greeting).unwrap() > 0, "{greeting}");
+        }
+        let address = greeting.split("http://").nth(1).unwrap().split_whitespace().next().unwrap();
+        let status = Sender::connect(address).unwrap().post(b"{}").unwrap().status;
+        if status == 202 {
+            let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+            assert!(kill.success());
+        }
+        let stdout = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        let mut sums = String::new();
+        stderr.read_to_string(&mut sums).unwrap();
+        if status == 202 {
+            said += &format!("{stdout}{sums}");
+        } else {
+            // What else there is comes in any order.
+            let lines = stdout.lines().skip_while(|line| !line.starts_with("error")).take(2);
+            said.extend(lines.map(|line| format!("{line}\n")));
+        }
+    }
+    let filters = [
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
+        (r"\d\d:\d\d:\d\d\.\d{3}", "[TIME]"),
+        (r" *\d+\.\d+ (ms|s)\b", " [DURATION]"),
+    ];
+    insta::with_settings!({ filters => filters }, {
+        insta::assert_snapshot!(said, @r"
+        ✗ http://127.0.0.1:[PORT]/ is down: nobody listens at 127.0.0.1:[PORT]
+                      what comes meanwhile waits, and goes on in order when it is back
+        [TIME]  POST /                   #1      ingress   refused [DURATION]  unchecked        2 B
+                      held, and sent on in order
+
+        1 delivery · 0 acknowledged · 1 held
+        error: deliveries of an earlier run wait for http://127.0.0.1:[PORT]/, to which nothing goes now
+                      hint: they are sent when somebody listens there; `mbaas-dev replay NUMBER --to TARGET` sends one elsewhere
+        ");
+    });
 }
