@@ -104,7 +104,8 @@ pub struct ListenArgs {
     artifact_ttl: Option<Duration>,
     #[command(flatten)]
     tunnel: TunnelArgs,
-    /// End when such an event came: 0 when it was acknowledged, 3 when it was not
+    /// End when such an event came: 0 when it was acknowledged (or recorded, where nothing is forwarded at all), 3 when
+    /// it was not
     #[arg(long, value_name = "GLOB", help_heading = "For scripts")]
     expect: Option<EventFilter>,
     /// End with 124 when what was waited for did not come in time

@@ -28,27 +28,45 @@ impl Goal {
 
     /// Takes an update into account.
     pub fn count(&mut self, update: &Update) -> Option<Reached> {
-        let (delivery, acknowledged) = finished(update)?;
+        let (delivery, end) = finished(update)?;
         self.finished += 1;
-        self.failed += u64::from(!acknowledged);
+        self.failed += u64::from(end == End::Failed);
         let expected =
             self.expect.as_ref().is_some_and(|expect| expect.matches(delivery.kind.event_type.as_ref()));
         if expected {
-            return Some(Reached { acknowledged });
+            return Some(Reached { acknowledged: end == End::Acknowledged });
         }
         let enough = self.exit_after.is_some_and(|number| self.finished >= number);
         enough.then_some(Reached { acknowledged: self.failed == 0 })
     }
 }
 
-/// A delivery that came to its end, and whether it was acknowledged, or its sender told 2xx where nothing is forwarded.
-fn finished(update: &Update) -> Option<(&Delivery, bool)> {
+/// How a delivery came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Its handler acknowledged it, or nothing is forwarded at all, and its sender was told 2xx.
+    Acknowledged,
+    /// Its sender was told 2xx, but the handler that there is did not get it.
+    PassedOver,
+    /// Its sender was told that it failed.
+    Failed,
+}
+
+/// A delivery that came to its end, and how.
+fn finished(update: &Update) -> Option<(&Delivery, End)> {
     match update {
         Update::Attempted(delivery, Then::Over) => {
-            Some((delivery, delivery.last_attempt().is_some_and(|attempt| attempt.outcome.is_acknowledged())))
+            let acknowledged =
+                delivery.last_attempt().is_some_and(|attempt| attempt.outcome.is_acknowledged());
+            Some((delivery, if acknowledged { End::Acknowledged } else { End::Failed }))
         }
         Update::NotForwarded(delivery) => {
-            Some((delivery, delivery.not_forwarded != Some(NotForwarded::Unverified)))
+            let end = match delivery.not_forwarded? {
+                NotForwarded::NoTarget => End::Acknowledged,
+                NotForwarded::Filtered | NotForwarded::Disabled | NotForwarded::Incomplete => End::PassedOver,
+                NotForwarded::Unverified => End::Failed,
+            };
+            Some((delivery, end))
         }
         Update::Attempted(_, Then::AgainIn(_))
         | Update::Fired(..)

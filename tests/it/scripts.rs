@@ -38,6 +38,22 @@ fn listen_ends_when_the_event_came_and_says_whether_it_was_acknowledged() {
 }
 
 #[test]
+fn an_event_that_its_handler_did_not_get_was_not_acknowledged() {
+    let (world, handler) = (World::new(), Handler::start());
+    let (child, ingress) = waiting(&world, &handler, &["--expect", "event.added", "--events", "meeting.*"]);
+    assert_eq!(world.run(&["trigger", "event.added", "--to", &ingress]).code(), 0);
+    assert_eq!(code(child), 3, "it was filtered");
+
+    let (child, ingress) = waiting(&world, &handler, &["--exit-after", "1", "--events", "meeting.*"]);
+    assert_eq!(world.run(&["trigger", "event.added", "--to", &ingress]).code(), 0);
+    assert_eq!(code(child), 0, "nothing failed");
+
+    let recording = world.listen(&["--expect", "event.added"]);
+    assert_eq!(world.run(&["trigger", "event.added", "--to", &recording.url()]).code(), 0);
+    assert_eq!(recording.wait().0.code(), Some(0), "nothing is forwarded at all");
+}
+
+#[test]
 fn listen_ends_with_124_when_nothing_came_in_time() {
     let (world, handler) = (World::new(), Handler::start());
     let (child, _) = waiting(&world, &handler, &["--expect", "meeting.completed", "--within", "200ms"]);
