@@ -84,10 +84,7 @@ impl ConfigFile {
 impl Endpoint {
     /// Where its deliveries go: the handler that it names, else `forward` with its path.
     pub fn target(&self, forward: Option<&Target>) -> Option<Target> {
-        match forward {
-            Some(forward) => Some(forward.with_path(&self.path)),
-            None => self.local.clone(),
-        }
+        self.local.clone().or_else(|| Some(forward?.with_path(&self.path)))
     }
 }
 

@@ -83,7 +83,7 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
         session.output.data(&ready)?;
     } else {
         let routes = Routes { default: Some(target), ..Routes::default() };
-        greet(&session.output, &ingress, entrance.as_deref(), &routes, &chosen);
+        greet(&session.output, &ingress, entrance.as_deref(), (&routes, &[]), &chosen);
         session.output.talk("  handler     built in: it verifies every signature\n");
     }
     let sender = Sender::new(&running, &keys, token, &session)?;

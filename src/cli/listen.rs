@@ -195,7 +195,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         ))?;
     } else {
         let entrance = inspector.map(Inspecting::entrance);
-        greet(&session.output, &ingress, entrance.as_deref(), &routes, &secret);
+        greet(&session.output, &ingress, entrance.as_deref(), (&routes, &endpoints), &secret);
         greet_fixtures(&session, fixtures.as_deref());
         tunnel::greet(&session.output, gate.as_ref());
         greet_project(&session.output, registration.is_of_listen(), left, holds);
@@ -401,17 +401,26 @@ pub fn greet(
     output: &Output,
     ingress: &str,
     inspector: Option<&str>,
-    routes: &Routes,
+    (routes, endpoints): (&Routes, &[Endpoint]),
     secret: &ChosenSecret,
 ) {
     let paint = output.talk_paint;
     output.talk(&format!("{} {}", paint.strong("mbaas-dev listen"), env!("CARGO_PKG_VERSION")));
     output.talk(&format!("  listening   {}", paint.good(ingress)));
-    for (filter, target) in &routes.special {
-        match target {
-            Some(target) => output.talk(&format!("  forwarding  {target}  {filter}")),
-            None => output.talk(&format!("  recording   {filter}")),
-        }
+    // Routes of endpoints come last, one for each.
+    let of_flags = routes.special.len().saturating_sub(endpoints.len());
+    for (at, (filter, target)) in routes.special.iter().enumerate() {
+        let endpoint = at.checked_sub(of_flags).and_then(|at| endpoints.get(at));
+        let events = if filter.to_string().is_empty() { "all else".to_owned() } else { filter.to_string() };
+        output.talk(&match target {
+            Some(target) => format!("  forwarding  {target}  {filter}").trim_end().to_owned(),
+            None if endpoint.is_some_and(|endpoint| endpoint.enabled) => {
+                format!(
+                    "  recording   {events}: its host is another one, which needs --forward localhost:3000"
+                )
+            }
+            None => format!("  recording   {events}: its endpoint is disabled"),
+        });
     }
     match &routes.default {
         Some(target) => output.talk(&format!("  forwarding  {target}")),

@@ -120,6 +120,36 @@ fn the_secret_is_written_into_one_line_of_a_file() {
 }
 
 #[test]
+fn an_endpoint_on_this_machine_is_its_own_handler_and_another_needs_forward() {
+    let (world, own, forward) = (World::new(), Handler::start(), Handler::start());
+    let endpoints = format!(
+        r#"[{{"webhook_url":"http://{}/own","events":["meeting.failed"]}},
+            {{"webhook_url":"https://example.test/other","events":["meeting.started"]}},
+            {{"webhook_url":"https://example.test/off","enabled":false}}]"#,
+        own.target()
+    );
+    world.write("webhook_config.json", endpoints);
+    let (child, ingress) = waiting(&world, &forward, &["--exit-after", "2"]);
+    for (event, handler, line) in [
+        ("meeting.failed", &own, "POST /own HTTP/1.1"),
+        ("meeting.started", &forward, "POST /other HTTP/1.1"),
+    ] {
+        assert_eq!(world.run(&["trigger", event, "--to", &ingress]).code(), 0);
+        assert_eq!(handler.next().line, line);
+    }
+    assert_eq!(code(child), 0);
+
+    let output = world.run_process(&["listen", "--port", "0", "--expect", "x", "--within", "10ms"]);
+    let said = String::from_utf8(output.stderr).unwrap().replace(&own.target(), "[OWN]");
+    let routes: Vec<&str> = said.lines().skip(2).take_while(|line| !line.contains("inspector")).collect();
+    insta::assert_snapshot!(routes.join("\n"), @r"
+      forwarding  http://[OWN]/own  meeting.failed
+      recording   meeting.started: its host is another one, which needs --forward localhost:3000
+      recording   all else: its endpoint is disabled
+    ");
+}
+
+#[test]
 fn endpoints_of_the_configuration_file_get_their_events_with_their_secrets() {
     let (world, meetings, calendars) = (World::new(), Handler::start(), Handler::start());
     world.write(
