@@ -1,8 +1,11 @@
 //! `mbaas-dev doctor`
 
-use clap::Args;
+use std::collections::HashSet;
+
+use clap::{Args, FromArgMatches};
 use serde_json::json;
 
+use super::listen::ListenArgs;
 use super::report::Exit;
 use super::{Session, roads};
 use crate::app::doctor::{self, Check, database, network, state_folder, traps};
@@ -71,7 +74,10 @@ async fn examine(session: &Session, repair: bool) -> Vec<Check> {
     checks.push(network::port(port("port").unwrap_or(4400), "listen", ingress.as_ref()));
     checks.push(network::port(port("inspector_port").unwrap_or(4401), "inspector", ingress.as_ref()));
     checks.push(network::listen(ingress.as_ref()).await);
-    if let Some(target) = handler(running.and_then(|running| running.forward), &deliveries) {
+    let configured = listen.and_then(|listen| ListenArgs::from_arg_matches(&listen).ok());
+    let endpoints = session.endpoints().unwrap_or_default();
+    let configured = configured.map(|listen| listen.targets(&endpoints)).unwrap_or_default();
+    for target in handlers(running.and_then(|running| running.forward), configured, &deliveries) {
         checks.push(network::handler(&target).await);
     }
     checks.extend(traps::traps(&deliveries));
@@ -94,13 +100,19 @@ fn recent(session: &Session) -> Vec<Delivery> {
     reader.and_then(|reader| reader.list(&query).ok()).unwrap_or_default()
 }
 
-/// Where the running listen forwards to; else where the newest delivery went, if that is on this machine.
-fn handler(forward: Option<String>, deliveries: &[Delivery]) -> Option<Target> {
-    if let Some(forward) = forward {
-        return forward.parse().ok();
+/// Where the running listen forwards to, and what is configured on this machine; without either, where the newest
+/// delivery went, if that is on this machine.
+fn handlers(forward: Option<String>, configured: Vec<Target>, deliveries: &[Delivery]) -> Vec<Target> {
+    let mut targets: Vec<Target> = forward.and_then(|forward| forward.parse().ok()).into_iter().collect();
+    targets.extend(configured.into_iter().filter(Target::is_loopback));
+    if targets.is_empty() {
+        let newest = deliveries.iter().find_map(Delivery::last_attempt);
+        let newest = newest.and_then(|newest| newest.target.parse().ok()).filter(Target::is_loopback);
+        targets.extend(newest);
     }
-    let newest = deliveries.iter().find_map(Delivery::last_attempt)?;
-    newest.target.parse().ok().filter(Target::is_loopback)
+    let mut places = HashSet::new();
+    targets.retain(|target| places.insert(target.place().clone()));
+    targets
 }
 
 /// A line for people.

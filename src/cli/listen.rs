@@ -141,6 +141,13 @@ impl From<VerifyArg> for Verify {
     }
 }
 
+impl ListenArgs {
+    /// Where it would send deliveries.
+    pub fn targets(self, endpoints: &[Endpoint]) -> Vec<Target> {
+        routes(self.events, self.route, self.forward, endpoints).targets()
+    }
+}
+
 pub fn run(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit> {
     let runtime = roads::runtime()?;
     let exit = runtime.block_on(listen(arguments, session));

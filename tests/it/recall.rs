@@ -578,6 +578,37 @@ fn doctor_finds_a_handler_that_is_not_there_or_on_the_other_family() {
 }
 
 #[test]
+fn doctor_looks_at_every_handler_that_is_configured() {
+    let (world, handler) = (World::new(), Handler::start());
+    let ((first, _first), (second, _second)) = (nobody(), nobody());
+    let settings = format!("[listen]\nforward = \"{first}\"\nroute = [\"meeting.*={}\"]\n", handler.target());
+    world.write("mbaas-dev.toml", settings);
+    world.write(
+        "webhook_config.json",
+        format!(r#"{{"webhook_url":"http://{second}/x","events":["event.added"]}}"#),
+    );
+    assert_eq!(world.run(&["trigger", "event.added", "--to", &handler.target()]).code(), 0);
+    let (code, checks) = examined(&world);
+    let handlers: Vec<_> = checks.iter().filter(|(name, ..)| name == "handler").collect();
+    assert_eq!((code, handlers.len()), (1, 2), "{handlers:?}");
+    assert!(handlers[0].1 && handlers[0].2.contains(&handler.target()), "{handlers:?}");
+    assert!(!handlers[1].1 && handlers[1].2.contains(&second), "{handlers:?}");
+}
+
+#[test]
+fn doctor_finds_a_folder_in_which_nothing_can_be_made() {
+    let world = World::new();
+    let closed = world.folder().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o500)).unwrap();
+    let output = world.without_privileges(&["doctor", "--data-dir", "closed/a/b"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let said = said.replace(world.folder().to_str().unwrap(), "[FOLDER]");
+    insta::assert_snapshot!(said.lines().next().unwrap_or_default(), @"finding  state folder         [FOLDER]/closed/a/b is not there, and cannot be made in [FOLDER]/closed: Permission denied (os error 13): give another folder with --data-dir");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn only_doctor_runs_with_settings_that_cannot_be_used() {
     let world = World::new();
     world.write("mbaas-dev.toml", "[listen");

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -185,19 +184,6 @@ fn a_handler_that_hangs_holds_up_no_other_fixture_and_not_the_next_save_of_its_o
     save("meeting.failed.json");
     assert_eq!(listening.next("attempt")["diff"]["before"], second["id"]);
 }
-/// The command without the rights of root, for whom every folder can be read.
-fn without_privileges(world: &World, arguments: &[&str]) -> Command {
-    let plain = world.command(arguments);
-    if !rustix::process::geteuid().is_root() {
-        return plain;
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--inh-caps=-all", "--bounding-set=-all"]).arg(plain.get_program()).args(plain.get_args());
-    command.current_dir(world.folder()).env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
-    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command
-}
-
 #[test]
 fn a_folder_that_cannot_be_read_is_told_once_and_the_rest_is_watched() {
     let (world, handler) = (World::new(), Handler::start());
@@ -207,7 +193,7 @@ fn a_folder_that_cannot_be_read_is_told_once_and_the_rest_is_watched() {
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let arguments = ["listen", "--json", "--port", "0", "--forward", &handler.target()];
     let arguments = [&arguments[..], &["--fixtures", "fixtures"]].concat();
-    let mut listening = Listening::start(&mut without_privileges(&world, &arguments));
+    let mut listening = Listening::start(&mut world.without_privileges(&arguments));
 
     let error = listening.next("error");
     assert_eq!(error["code"], "watch");

@@ -80,6 +80,20 @@ impl World {
         command
     }
 
+    /// Like [`command`](Self::command), without the rights of root, for whom there is nothing that may not be read.
+    pub fn without_privileges(&self, arguments: &[&str]) -> Command {
+        let plain = self.command(arguments);
+        if !rustix::process::geteuid().is_root() {
+            return plain;
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--inh-caps=-all", "--bounding-set=-all"]).arg(plain.get_program());
+        command.args(plain.get_args()).current_dir(self.folder()).env_clear();
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     /// Runs the real program to its end.
     pub fn run_process(&self, arguments: &[&str]) -> std::process::Output {
         self.command(arguments).output().unwrap()

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::Access;
+
 use super::Check;
 
 /// What stands in the folder, for its owner only.
@@ -27,12 +29,7 @@ const FOLDER: &str = "state folder";
 pub fn state_folder(path: &Path) -> Vec<Check> {
     let shown = path.display();
     let found = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return vec![Check::good(
-                FOLDER,
-                format!("{shown} is not there yet; it is made when it is needed"),
-            )];
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return vec![missing(path)],
         Err(error) => {
             let advice = "another folder can be given with --data-dir";
             return vec![Check::finding(FOLDER, format!("{shown}: {error}"), advice)];
@@ -72,6 +69,20 @@ pub fn state_folder(path: &Path) -> Vec<Check> {
         findings.push(Check::good(FOLDER, format!("{shown} and its files are ours alone")));
     }
     findings
+}
+
+/// A folder that is not there: whether it can be made.
+fn missing(path: &Path) -> Check {
+    let shown = path.display();
+    let above = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(path);
+    let writable = Access::WRITE_OK | Access::EXEC_OK;
+    match rustix::fs::access(above, writable) {
+        Ok(()) => Check::good(FOLDER, format!("{shown} is not there yet; it is made when it is needed")),
+        Err(error) => {
+            let said = format!("{shown} is not there, and cannot be made in {}: {error}", above.display());
+            Check::finding(FOLDER, said, "give another folder with --data-dir")
+        }
+    }
 }
 
 /// What is wrong with who may read something.
