@@ -14,7 +14,7 @@ use super::inspector::{self, InspectorArgs};
 use super::keyboard::Keyboard;
 use super::keys::{Keys, SHORT};
 use super::output::Output;
-use super::report::Exit;
+use super::report::{Exit, Usage};
 use super::screen::Screen;
 use super::tunnel::{self, TunnelArgs};
 use super::{Session, roads};
@@ -26,7 +26,7 @@ use crate::app::secret::ChosenSecret;
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
 use crate::forward::{self, Forward};
-use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Printable, Secret, Target, duration};
+use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Place, Printable, Secret, Target, duration};
 use crate::observers::goal::{Goal, Reached};
 use crate::observers::json_lines;
 use crate::pipeline;
@@ -173,6 +173,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let (stop, clock) = (CancellationToken::new(), session.clock.clone());
     let mut listen =
         Listen::bind(settings, &session.state, names, clock, session.environment, stop.clone()).await?;
+    check_targets(&routes, listen.address())?;
     let ingress = format!("http://{}", reachable(listen.address()));
     let running = Running {
         pid: std::process::id(),
@@ -245,6 +246,21 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     }
     screen.sum_up(&session.output)?;
     Ok(exit_of(screen.reached(), end))
+}
+
+/// Whoever hands over to itself does so for ever, and records each time.
+fn check_targets(routes: &Routes, own: SocketAddr) -> Result<(), Usage> {
+    let is_own = |target: &Target| {
+        let Place::Tcp { port, .. } = target.place() else { return false };
+        target.is_loopback() && *port == own.port()
+    };
+    match routes.targets().into_iter().find(is_own) {
+        None => Ok(()),
+        Some(target) => Err(Usage::new(
+            format!("{target} is this listen itself: it would hand over to itself for ever"),
+            "name the port of your handler, or give listen another one with --port",
+        )),
+    }
 }
 
 /// Says which folder of fixtures is watched, and what is the matter with it.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::handler::{answer, nobody};
+use super::super::handler::{HeldPort, answer, nobody};
 use super::super::world::World;
 use super::{Terminal, assert_is_delivery, assert_whole, exchange, obliging, request};
 
@@ -152,4 +152,23 @@ fn a_fixture_that_fires_again_is_followed_by_what_is_different_in_the_answer() {
     }
     let (_, rest, _) = terminal.interrupt();
     assert_lines("listen_fires_again", &(shown + &rest));
+}
+
+#[test]
+fn a_listen_does_not_hand_over_to_itself() {
+    let (world, held) = (World::new(), HeldPort::take());
+    let port = held.number().to_string();
+    for own in [port.clone(), format!("http://127.0.0.1:{port}/hooks")] {
+        let done = world.run_process(&[
+            "listen",
+            "--no-inspector",
+            "--port",
+            &port,
+            "--route",
+            &format!("bot.*={own}"),
+        ]);
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(2), "{said}");
+        assert!(said.contains("it would hand over to itself for ever"), "{said}");
+    }
 }
