@@ -88,6 +88,8 @@ pub struct Listen {
     retention: Option<Retention>,
     inspecting: Option<Inspecting>,
     repaired: Option<Repaired>,
+    /// Why what earlier runs left could not be settled.
+    unsettled: Option<StoreError>,
 }
 
 /// Why `listen` cannot start.
@@ -207,10 +209,7 @@ impl Listen {
             tasks: connections.clone(),
             status: tunnel_status,
         });
-        let retention = settings.keep.map(|keep| {
-            let (folder, clock, bus) = (folder.path().to_owned(), clock.clone(), bus.clone());
-            Retention { keep, folder, clock, bus }
-        });
+        let retention = settings.keep.map(|keep| retention(keep, folder, &clock, &bus));
         Ok(Self {
             listener,
             ingress,
@@ -229,6 +228,7 @@ impl Listen {
             retention,
             inspecting,
             repaired,
+            unsettled: None,
         })
     }
 
@@ -266,9 +266,14 @@ impl Listen {
     }
 
     /// Settles the deliveries that earlier runs of this project left without an answer, of which there must be none
-    /// now; how many those were.
-    pub async fn settle_left(&self) -> Result<usize, StoreError> {
-        self.router.settle_left(self.clock.now()).await
+    /// now; how many those were. While they cannot be, on a full disk say, that is told once it runs, and the next run
+    /// does it.
+    pub async fn settle_left(&mut self) -> usize {
+        let settled = self.router.settle_left(self.clock.now()).await;
+        settled.unwrap_or_else(|error| {
+            self.unsettled = Some(error);
+            0
+        })
     }
 
     /// Hears every update from now on; the channel closes when `run` has ended.
@@ -282,6 +287,10 @@ impl Listen {
         if let Some(repaired) = self.repaired {
             let (message, hint) = (repaired.to_string(), repaired.hint());
             self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "repaired", message, hint })));
+        }
+        if let Some(error) = &self.unsettled {
+            let (message, hint) = (error.to_string(), error.hint());
+            self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "store", message, hint })));
         }
         for target in self.pipeline.resume().await {
             if !self.router.leads_to(&target) {
@@ -337,6 +346,11 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
         address.set_ip(local);
     }
     address
+}
+
+/// What deletes older deliveries.
+fn retention(keep: Keep, folder: &StateFolder, clock: &Clock, bus: &Bus) -> Retention {
+    Retention { keep, folder: folder.path().to_owned(), clock: clock.clone(), bus: bus.clone() }
 }
 
 /// What keeps the channel at a relay in the state folder.

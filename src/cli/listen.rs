@@ -186,13 +186,13 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         gate = listen.open_tunnel() => gate?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
-    let inspector = listen.inspector();
-    let registration =
-        session.state.register(&running, &secret.keys, &token, inspector.map(Inspecting::token))?;
+    let entered = listen.inspector().map(Inspecting::token);
+    let registration = session.state.register(&running, &secret.keys, &token, entered)?;
     // Another one may still be at what has no answer yet.
-    let left = if registration.is_of_listen() { listen.settle_left().await? } else { 0 };
+    let left = if registration.is_of_listen() { listen.settle_left().await } else { 0 };
     let screen = Screen::new(&session, json, goal, stop.clone());
     let watcher = screen.watch(listen.subscribe(), session.state.path())?;
+    let inspector = listen.inspector();
     if json {
         session.output.data(&json_lines::ready(
             Some(&ingress),

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::assurance::{report, tier};
@@ -193,6 +194,16 @@ fn what_a_killed_listen_was_at_has_failed_for_the_next_one() {
     assert_eq!(world.run(&["replay", "--failed"]).code(), 0);
     handler.next();
     assert_eq!(listening.interrupt().0.code(), Some(130));
+}
+
+#[test]
+fn a_record_that_cannot_be_written_at_the_start_keeps_no_listen_from_running() {
+    let (world, handler) = killed_at_work();
+    let other = Connection::open(world.folder().join(".mbaas-dev/deliveries.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut listening = world.listen(&["--forward", &handler.target()]);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(listening.next("error")["code"], "store");
 }
 
 #[test]

@@ -167,21 +167,24 @@ fn a_channel_that_is_given_up_is_nobody_s_any_more() {
     insta::assert_snapshot!(said.replace(&relay.address, "RELAY"));
 }
 
+/// What giving a URL up says, and how it exits.
+fn releasing(world: &World, arguments: &[&str]) -> String {
+    let done = world.run_process(&[&["relay", "release"], arguments].concat());
+    let output = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+    format!(
+        "$ mbaas-dev relay release {}\n{output}exit: {}\n",
+        arguments.join(" "),
+        done.status.code().unwrap()
+    )
+}
+
 #[test]
 fn a_url_that_cannot_be_given_up_stays() {
     let (of_relay, world) = (World::new(), World::new());
     let relay = Relay::start(&of_relay, &[]);
     let (url, address) = (relay.url(), relay.address.clone());
     let mut said = String::new();
-    let mut run = |arguments: &[&str]| {
-        let done = world.run_process(&[&["relay", "release"], arguments].concat());
-        let output = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
-        said += &format!(
-            "$ mbaas-dev relay release {}\n{output}exit: {}\n",
-            arguments.join(" "),
-            done.status.code().unwrap()
-        );
-    };
+    let mut run = |arguments: &[&str]| said += &releasing(&world, arguments);
     run(&[]);
     run(&[&url]);
     run(&["hooks.example.com"]);
@@ -206,15 +209,7 @@ fn a_relay_that_never_gave_a_url_does_not_count_and_is_forgotten_without_being_a
     assert_eq!(handler.drain().len(), 1);
 
     let mut said = String::new();
-    let mut run = |arguments: &[&str]| {
-        let done = world.run_process(&[&["relay", "release"], arguments].concat());
-        let output = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
-        said += &format!(
-            "$ mbaas-dev relay release {}\n{output}exit: {}\n",
-            arguments.join(" "),
-            done.status.code().unwrap()
-        );
-    };
+    let mut run = |arguments: &[&str]| said += &releasing(&world, arguments);
     run(&["--access-token", TOKEN]);
     relay.next("channel_given_up");
     run(&[]);
