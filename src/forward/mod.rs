@@ -10,6 +10,7 @@ mod tls_failure;
 
 use std::error::Error as _;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ impl Forward {
         let path = target.path_for(&request.path);
         let url = target.url_of(&path);
         let (started_at, stopwatch) = (self.clock.now(), self.clock.tick());
-        let exchange = self.exchange(target, &path, request);
+        let exchange = pin!(self.exchange(target, &path, request));
         let result = match self.time_limit() {
             None => exchange.await,
             Some(limit) => tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_elapsed| {

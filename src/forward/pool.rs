@@ -66,14 +66,18 @@ impl Pool {
 
     /// A new connection to `target`.
     pub async fn open(&self, target: &Target) -> Result<Lease, Failure> {
-        self.begin(target, self.dialer.dial(target).await?).await
+        // In a box: most requests find a connection, and would carry the room for this along.
+        Box::pin(async { self.begin(target, self.dialer.dial(target).await?).await }).await
     }
 
     /// A new connection to `target` that is reset, not closed, when it ends.
     pub async fn open_to_be_reset(&self, target: &Target) -> Result<Lease, Failure> {
-        let connection = self.dialer.dial(target).await?;
-        connection.reset_at_the_end();
-        self.begin(target, connection).await
+        let lease = async {
+            let connection = self.dialer.dial(target).await?;
+            connection.reset_at_the_end();
+            self.begin(target, connection).await
+        };
+        Box::pin(lease).await
     }
 
     async fn begin(&self, target: &Target, connection: Connection) -> Result<Lease, Failure> {

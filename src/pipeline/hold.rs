@@ -51,15 +51,12 @@ impl Hold {
         &self.0.folder
     }
 
-    /// Whether deliveries to `target` must wait. If so, `record` is done before the queue can be found empty.
-    pub async fn wait_if_closed<T>(
-        &self,
-        target: &Target,
-        record: impl Future<Output = Result<T, StoreError>>,
-    ) -> Option<Result<T, StoreError>> {
+    /// Whether deliveries to `target` must wait. As long as what it gives is kept, their queue is not found empty: the one
+    /// that must wait is recorded meanwhile.
+    pub async fn closed(&self, target: &Target) -> Option<impl Sized> {
         let closed = self.0.closed.read().await;
         // Nearly always nothing waits, and this is asked with every delivery.
-        if !closed.is_empty() && closed.contains(&target.to_string()) { Some(record.await) } else { None }
+        (!closed.is_empty() && closed.contains(&target.to_string())).then_some(closed)
     }
 
     /// Lets deliveries to `target` wait from now on; whether they did not do so before.
@@ -84,7 +81,7 @@ impl Hold {
     /// Sends on what waits for `target`, in order, each time that it is there, until nothing waits.
     pub async fn drain(&self, pipeline: &Pipeline, target: &Target) {
         loop {
-            pipeline.presence.until_up(target).await;
+            pipeline.0.presence.until_up(target).await;
             match self.next(target).await {
                 Ok(Some(recorded)) => {
                     if let Turn::Away = self.take_turn(pipeline, target, recorded).await {
@@ -113,14 +110,14 @@ impl Hold {
             Some(headers) => Request { headers, ..request },
             None => request,
         };
-        let handed = pipeline.forward.send(target, &request).await;
+        let handed = pipeline.0.forward.send(target, &request).await;
         let number = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let (attempt, ..) = handed.into_attempt(number);
-        pipeline.presence.note(target, &attempt.outcome);
+        pipeline.0.presence.note(target, &attempt.outcome);
         let away = super::is_away(&attempt.outcome);
         let waiting = if away { Waiting::AsBefore } else { Waiting::NoMore };
         if let Err(error) =
-            pipeline.store.record_attempt(delivery.number, Arc::clone(&attempt), waiting).await
+            pipeline.0.store.record_attempt(delivery.number, Arc::clone(&attempt), waiting).await
         {
             // It still waits, and has its turn again: better twice than never.
             pipeline.report(&error);
@@ -133,7 +130,7 @@ impl Hold {
         let mut attempts = delivery.attempts.clone();
         attempts.push(attempt);
         let delivery = Arc::new(Delivery { attempts, held: false, ..delivery });
-        pipeline.bus.publish(Update::Attempted(delivery, Then::Over));
+        pipeline.0.bus.publish(Update::Attempted(delivery, Then::Over));
         Turn::Taken
     }
 

@@ -32,18 +32,18 @@ pub(super) fn handed_to_nobody(target: &Target, path: &str, since: Timestamp) ->
 impl Pipeline {
     /// Waits for no answer any more: what is under way has failed.
     pub fn cut_off(&self) {
-        self.cut.cancel();
+        self.0.cut.cancel();
     }
 
     /// Whether an attempt ended because we do.
     pub(super) fn was_cut_off(&self, outcome: &Outcome) -> bool {
-        self.cut.is_cancelled() && matches!(outcome, Outcome::Failed(_))
+        self.0.cut.is_cancelled() && matches!(outcome, Outcome::Failed(_))
     }
 
     /// The deliveries that earlier runs recorded and no more, oldest first. What came through a relay is not among them:
     /// it is sent again.
     pub fn left(&self, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
-        let Some(hold) = &self.hold else { return Ok(Vec::new()) };
+        let Some(hold) = &self.0.hold else { return Ok(Vec::new()) };
         let Some(reader) = Reader::open(hold.folder())? else { return Ok(Vec::new()) };
         let after = Some(reader.last_number()? - NEWEST);
         let limit = usize::try_from(NEWEST).unwrap_or_default();
@@ -68,7 +68,7 @@ impl Pipeline {
     pub async fn give_up(&self, delivery: &Delivery, target: Target) -> Result<(), StoreError> {
         let handed = handed_to_nobody(&target, &delivery.path, delivery.received_at);
         let (attempt, ..) = handed.into_attempt(1);
-        let waiting = if self.holds_when_away { Waiting::For(target) } else { Waiting::AsBefore };
-        self.store.record_attempt(delivery.number, attempt, waiting).await
+        let waiting = if self.0.holds_when_away { Waiting::For(target) } else { Waiting::AsBefore };
+        self.0.store.record_attempt(delivery.number, attempt, waiting).await
     }
 }

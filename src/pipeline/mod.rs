@@ -5,6 +5,7 @@ mod left;
 mod presence;
 mod retry;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, oneshot};
@@ -37,7 +38,10 @@ pub struct Settings {
 
 /// A cloneable handle to the road.
 #[derive(Clone)]
-pub struct Pipeline {
+pub struct Pipeline(Arc<Road>);
+
+#[derive(Clone)]
+struct Road {
     store: Store,
     forward: Forward,
     bus: Bus,
@@ -110,7 +114,7 @@ impl Pipeline {
         store.tell(move |delivery| observers.publish(Update::Received(Arc::clone(delivery))));
         let meanwhile = if settings.hold { Meanwhile::Waits } else { Meanwhile::Fails };
         let presence = Presence::new(forward.clone(), bus.clone(), meanwhile, tasks.clone(), stop.clone());
-        Self {
+        Self(Arc::new(Road {
             store,
             forward,
             bus,
@@ -123,18 +127,18 @@ impl Pipeline {
             tasks,
             stop,
             cut: CancellationToken::new(),
-        }
+        }))
     }
 
     /// The same road, on which requests leave in that manner.
     #[must_use]
     pub fn in_manner(&self, manner: Manner) -> Self {
-        Self { forward: self.forward.in_manner(manner), ..self.clone() }
+        Self(Arc::new(Road { forward: self.0.forward.in_manner(manner), ..Road::clone(&self.0) }))
     }
 
     /// Goes on with the deliveries that wait since an earlier run; the targets that those are for.
     pub async fn resume(&self) -> Vec<Target> {
-        let Some(hold) = &self.hold else { return Vec::new() };
+        let Some(hold) = &self.0.hold else { return Vec::new() };
         let targets = hold.awaited().inspect_err(|error| self.report(error)).unwrap_or_default();
         for target in &targets {
             self.close(hold, target).await;
@@ -144,17 +148,17 @@ impl Pipeline {
 
     /// Whether the target was not there when it was last looked at.
     pub fn is_down(&self, target: &Target) -> bool {
-        self.presence.is_down(target)
+        self.0.presence.is_down(target)
     }
 
     /// Whether deliveries wait until it is said that they go on.
     pub fn is_paused(&self) -> bool {
-        self.presence.is_paused()
+        self.0.presence.is_paused()
     }
 
     /// Lets deliveries wait from now on, or go on in their order.
     pub fn pause(&self, paused: bool) {
-        self.presence.pause(paused);
+        self.0.presence.pause(paused);
     }
 
     /// Records a delivery and hands it to `target`.
@@ -168,15 +172,15 @@ impl Pipeline {
     /// The delivery could not be recorded. A handler's failure is not an error but an outcome.
     pub async fn deliver(
         &self,
-        incoming: Incoming,
+        incoming: Arc<Incoming>,
         target: Target,
         early: Option<Early>,
     ) -> Result<Delivered, StoreError> {
         let (ready, wait) = oneshot::channel();
         let this = self.clone();
         // In a box: a task moves what it runs, and this is large.
-        self.tasks.spawn(Box::pin(this.run(incoming, target, early, ready)));
-        wait.await.unwrap_or_else(|_ended| Err(self.store.closed()))
+        self.0.tasks.spawn(Box::pin(this.run(incoming, target, early, ready)));
+        wait.await.unwrap_or_else(|_ended| Err(self.0.store.closed()))
     }
 
     /// Records a delivery and hands it to `target` in a task of its own: returns when it is on disk, so that the next
@@ -187,17 +191,16 @@ impl Pipeline {
     /// The delivery could not be recorded.
     pub async fn send_off(
         &self,
-        incoming: Incoming,
+        incoming: Arc<Incoming>,
         target: Target,
         until_over: impl Send + 'static,
     ) -> Result<(), StoreError> {
-        let incoming = Arc::new(incoming);
         if let Some(held) = self.wait_if_closed(&incoming, &target).await {
             return held.map(drop);
         }
         let recorded = self.record(Arc::clone(&incoming)).await?;
         let this = self.clone();
-        self.tasks.spawn(Box::pin(async move {
+        self.0.tasks.spawn(Box::pin(async move {
             let made = this.hand_over(&incoming, &target).await.into_attempt(1);
             // Nobody waits for the answer, only for its end.
             let (ready, _) = oneshot::channel();
@@ -210,58 +213,67 @@ impl Pipeline {
     /// Hands on a delivery that an earlier run recorded and no more, as [`deliver`](Self::deliver) does.
     pub async fn take_up(
         &self,
-        incoming: Incoming,
+        incoming: Arc<Incoming>,
         recorded: Arc<Delivery>,
         target: Target,
     ) -> Result<Delivered, StoreError> {
         let (ready, wait) = oneshot::channel();
         let this = self.clone();
-        self.tasks.spawn(Box::pin(async move {
-            let incoming = Arc::new(incoming);
+        self.0.tasks.spawn(Box::pin(async move {
             let made = this.hand_over(&incoming, &target).await.into_attempt(1);
             this.settle(incoming, recorded, target, made, ready).await;
         }));
-        wait.await.unwrap_or_else(|_ended| Err(self.store.closed()))
+        wait.await.unwrap_or_else(|_ended| Err(self.0.store.closed()))
     }
 
     /// Records a delivery that is not handed to any target; that too goes on when the caller gives up.
     pub async fn record_only(
         &self,
-        incoming: Incoming,
+        incoming: Arc<Incoming>,
         why: NotForwarded,
     ) -> Result<Arc<Delivery>, StoreError> {
+        let incoming = Arc::unwrap_or_clone(incoming);
         let incoming = Arc::new(Incoming { not_forwarded: Some(why), ..incoming });
         let this = self.clone();
-        let recording = self.tasks.spawn(async move {
+        let recording = self.0.tasks.spawn(async move {
             let delivery = this.record(incoming).await?;
-            this.bus.publish(Update::NotForwarded(Arc::clone(&delivery)));
+            this.0.bus.publish(Update::NotForwarded(Arc::clone(&delivery)));
             Ok(delivery)
         });
-        recording.await.unwrap_or_else(|_ended| Err(self.store.closed()))
+        recording.await.unwrap_or_else(|_ended| Err(self.0.store.closed()))
     }
 
-    async fn run(self, incoming: Incoming, target: Target, early: Option<Early>, ready: Ready) {
-        let incoming = Arc::new(incoming);
+    async fn run(self, incoming: Arc<Incoming>, target: Target, early: Option<Early>, ready: Ready) {
         if let Some(held) = self.wait_if_closed(&incoming, &target).await {
             // The caller may have left; the delivery waits all the same.
             drop(ready.send(held.map(Delivered::waiting)));
             return;
         }
-        let record = self.record(Arc::clone(&incoming));
-        let hand_over = async {
-            let mut made = self.hand_over(&incoming, &target).await.into_attempt(1);
-            let recorded = early.and_then(|early| early.tell(&mut made));
-            Ok((made, recorded))
-        };
         // Without a record there is nothing to answer with: the hand-over is given up, and the sender tries again.
-        match tokio::try_join!(record, hand_over) {
-            Ok((delivery, (made, recorded))) => {
-                recorded.map(|recorded| recorded.send(()).ok());
-                self.settle(incoming, delivery, target, made, ready).await;
-            }
+        match self.record_meanwhile(&incoming, &target, early).await {
+            Ok((delivery, made)) => self.settle(incoming, delivery, target, made, ready).await,
             // The caller may have left; nobody else needs to know.
             Err(error) => drop(ready.send(Err(error))),
         }
+    }
+
+    /// Records a delivery while it is handed over. Both are pinned where they stand, and so are those within: to pass them on
+    /// would copy their two kilobytes each time, which costs a delivery more than what they do.
+    async fn record_meanwhile(
+        &self,
+        incoming: &Arc<Incoming>,
+        target: &Target,
+        early: Option<Early>,
+    ) -> Result<(Arc<Delivery>, Made), StoreError> {
+        let record = pin!(self.record(Arc::clone(incoming)));
+        let hand_over = pin!(async {
+            let mut made = self.hand_over(incoming, target).await.into_attempt(1);
+            let recorded = early.and_then(|early| early.tell(&mut made));
+            Ok((made, recorded))
+        });
+        let (delivery, (made, recorded)) = tokio::try_join!(record, hand_over)?;
+        recorded.map(|recorded| recorded.send(()).ok());
+        Ok((delivery, made))
     }
 
     /// Records a delivery that has to wait for its target, if it has to.
@@ -270,12 +282,13 @@ impl Pipeline {
         incoming: &Arc<Incoming>,
         target: &Target,
     ) -> Option<Result<Arc<Delivery>, StoreError>> {
-        let hold = self.hold.as_ref()?;
-        if self.presence.is_paused() {
+        let hold = self.0.hold.as_ref()?;
+        if self.0.presence.is_paused() {
             self.close(hold, target).await;
         }
-        let waiting = self.record_held(Arc::clone(incoming), target);
-        let held = hold.wait_if_closed(target, waiting).await?;
+        let _closed = hold.closed(target).await?;
+        // In a box: few wait, and the others would carry the room for it along.
+        let held = Box::pin(self.record_held(Arc::clone(incoming), target)).await;
         Some(held.inspect(|delivery| hold.keep(delivery.number, &incoming.outgoing().headers)))
     }
 
@@ -290,9 +303,9 @@ impl Pipeline {
         ready: Ready,
     ) {
         let (attempt, wire, rest) = made;
-        self.presence.note(&target, &attempt.outcome);
+        self.0.presence.note(&target, &attempt.outcome);
         let waits = is_away(&attempt.outcome) || self.was_cut_off(&attempt.outcome);
-        let to_hold = self.hold.as_ref().filter(|_| self.holds_when_away && waits);
+        let to_hold = self.0.hold.as_ref().filter(|_| self.0.holds_when_away && waits);
         let held = to_hold.is_some();
         let delivery = Delivery { attempts: vec![Arc::clone(&attempt)], held, ..(*recorded).clone() };
         let delivery = Arc::new(delivery);
@@ -300,10 +313,10 @@ impl Pipeline {
         let delivered = Delivered { delivery: Arc::clone(&delivery), wire, rest, settled };
         if let Some(hold) = to_hold {
             let waiting = Waiting::For(target.clone());
-            match self.store.record_attempt(delivery.number, attempt, waiting).await {
+            match self.0.store.record_attempt(delivery.number, attempt, waiting).await {
                 Ok(()) => {
                     hold.keep(delivery.number, &incoming.outgoing().headers);
-                    self.bus.publish(Update::Held(Arc::clone(&delivery)));
+                    self.0.bus.publish(Update::Held(Arc::clone(&delivery)));
                     settle.send(()).ok();
                     drop(ready.send(Ok(delivered)));
                     self.close(hold, &target).await;
@@ -317,20 +330,20 @@ impl Pipeline {
         }
         drop(ready.send(Ok(delivered)));
         let recorded = if is_ours(delivery.origin) {
-            self.store.record_attempt(delivery.number, attempt, Waiting::AsBefore).await
+            self.0.store.record_attempt(delivery.number, attempt, Waiting::AsBefore).await
         } else {
-            self.store.record_attempt_later(delivery.number, attempt).await
+            self.0.store.record_attempt_later(delivery.number, attempt).await
         };
         if let Err(error) = recorded {
             self.report(&error);
         }
         let slot = self.slot(&delivery);
         let then = if slot.is_some() { Then::AgainIn(retry::pause(1)) } else { Then::Over };
-        self.bus.publish(Update::Attempted(Arc::clone(&delivery), then));
+        self.0.bus.publish(Update::Attempted(Arc::clone(&delivery), then));
         // Nobody waits for it unless the delivery is of our own making.
         settle.send(()).ok();
         if let Some(slot) = slot {
-            self.retry(slot, incoming, delivery, target).await;
+            Box::pin(self.retry(slot, incoming, delivery, target)).await;
         }
     }
 
@@ -340,9 +353,9 @@ impl Pipeline {
             return;
         }
         let (this, hold, target) = (self.clone(), hold.clone(), target.clone());
-        self.tasks.spawn(async move {
+        self.0.tasks.spawn(async move {
             tokio::select! {
-                () = this.stop.cancelled() => {}
+                () = this.0.stop.cancelled() => {}
                 () = hold.drain(&this, &target) => {}
             }
         });
@@ -350,7 +363,7 @@ impl Pipeline {
 
     /// Records a delivery, of which its observers hear at once.
     async fn record(&self, incoming: Arc<Incoming>) -> Result<Arc<Delivery>, StoreError> {
-        self.store.record(incoming).await.inspect_err(|error| self.report(error))
+        self.0.store.record(incoming).await.inspect_err(|error| self.report(error))
     }
 
     async fn record_held(
@@ -358,9 +371,9 @@ impl Pipeline {
         incoming: Arc<Incoming>,
         target: &Target,
     ) -> Result<Arc<Delivery>, StoreError> {
-        let recorded = self.store.record_held(incoming, target.clone()).await;
+        let recorded = self.0.store.record_held(incoming, target.clone()).await;
         recorded
-            .inspect(|delivery| self.bus.publish(Update::Held(Arc::clone(delivery))))
+            .inspect(|delivery| self.0.bus.publish(Update::Held(Arc::clone(delivery))))
             .inspect_err(|error| self.report(error))
     }
 
@@ -371,17 +384,17 @@ impl Pipeline {
             _ => None,
         };
         let request = incoming.outgoing();
-        let handing = async {
-            let _permit = self.parallel.acquire().await;
-            self.forward.send(target, &request).await
-        };
+        let mut handing = pin!(async {
+            let _permit = self.0.parallel.acquire().await;
+            self.0.forward.send(target, &request).await
+        });
         // A relay sends again what it has no answer to.
         if incoming.relayed.is_some() {
             return handing.await;
         }
         tokio::select! {
-            handed = handing => handed,
-            () = self.cut.cancelled() => left::handed_to_nobody(target, &request.path, incoming.received_at),
+            handed = &mut handing => handed,
+            () = self.0.cut.cancelled() => left::handed_to_nobody(target, &request.path, incoming.received_at),
         }
     }
 
@@ -391,7 +404,7 @@ impl Pipeline {
             return;
         }
         let trouble = Trouble { code: "store", message: error.to_string(), hint: error.hint() };
-        self.bus.publish(Update::Trouble(Arc::new(trouble)));
+        self.0.bus.publish(Update::Trouble(Arc::new(trouble)));
     }
 }
 
@@ -468,7 +481,7 @@ mod tests {
             let pipeline = Pipeline::new(parts, &Settings { parallel: 1, retries: 0, hold: false });
             tokio::select! {
                 biased;
-                _ = pipeline.record_only(incoming, NotForwarded::NoTarget) => panic!("it has to wait for the disk"),
+                _ = pipeline.record_only(Arc::new(incoming), NotForwarded::NoTarget) => panic!("it has to wait for the disk"),
                 () = std::future::ready(()) => {}
             }
             tasks.close();

@@ -24,10 +24,10 @@ pub struct Slot<'a>(SemaphorePermit<'a>);
 impl Pipeline {
     /// Whether a delivery is tried again. With too many waiting already, it is left to `replay --failed`.
     pub(super) fn slot(&self, delivery: &Delivery) -> Option<Slot<'_>> {
-        if self.retries == 0 || is_acknowledged(delivery) {
+        if self.0.retries == 0 || is_acknowledged(delivery) {
             return None;
         }
-        self.retrying.try_acquire().ok().map(Slot)
+        self.0.retrying.try_acquire().ok().map(Slot)
     }
 
     /// Tries a delivery again until it is acknowledged or the number of retries is used up.
@@ -39,24 +39,24 @@ impl Pipeline {
         target: Target,
     ) {
         let mut delivery = delivery;
-        for retry in 1..=self.retries {
+        for retry in 1..=self.0.retries {
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.0.stop.cancelled() => return,
                 () = tokio::time::sleep(pause(retry)) => {}
             }
             let handed = self.hand_over(&incoming, &target).await;
             let (attempt, ..) = handed.into_attempt(retry.saturating_add(1));
-            self.presence.note(&target, &attempt.outcome);
+            self.0.presence.note(&target, &attempt.outcome);
             let mut attempts = delivery.attempts.clone();
             attempts.push(Arc::clone(&attempt));
             delivery = Arc::new(Delivery { attempts, ..Delivery::clone(&delivery) });
-            let recorded = self.store.record_attempt(delivery.number, attempt, Waiting::AsBefore).await;
+            let recorded = self.0.store.record_attempt(delivery.number, attempt, Waiting::AsBefore).await;
             if let Err(error) = recorded {
                 self.report(&error);
             }
-            let is_over = is_acknowledged(&delivery) || retry == self.retries;
+            let is_over = is_acknowledged(&delivery) || retry == self.0.retries;
             let then = if is_over { Then::Over } else { Then::AgainIn(pause(retry + 1)) };
-            self.bus.publish(Update::Attempted(Arc::clone(&delivery), then));
+            self.0.bus.publish(Update::Attempted(Arc::clone(&delivery), then));
             if is_over {
                 break;
             }

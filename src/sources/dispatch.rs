@@ -1,6 +1,7 @@
 //! Sends a request that we made: through the running `listen` as any sender would, or straight to a target.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::provenance::{DELIVERY, Provenance};
 use crate::forward::{Forward, Manner};
@@ -112,7 +113,7 @@ impl Road {
                     at: received_at,
                 };
                 let (signature, signature_note) = claim.examine(keys);
-                let incoming = Incoming {
+                let incoming = Arc::new(Incoming {
                     id,
                     received_at,
                     origin,
@@ -123,7 +124,7 @@ impl Road {
                     not_forwarded: None,
                     relayed: None,
                     request,
-                };
+                });
                 let delivered = pipeline.in_manner(manner).deliver(incoming, target.clone(), None).await?;
                 let delivery = Delivery::clone(&delivered.delivery);
                 // Should its outcome be lost, the delivery itself is still on disk.

@@ -102,7 +102,7 @@ impl Ingress {
     /// Takes one request; the answer is for its sender.
     pub async fn receive(self, arrived: Arrived) -> Response<Body> {
         match self.0.read(arrived, None).await {
-            Ok((incoming, ours)) => self.0.hand_on(incoming, ours, None).await,
+            Ok((incoming, ours)) => self.0.hand_on(Arc::new(incoming), ours, None).await,
             Err(refusal) => self.0.refuse(refusal),
         }
     }
@@ -128,7 +128,7 @@ impl Ingress {
         let (id, place) = (incoming.id.clone(), Arc::clone(&self.0.early).try_acquire_owned().ok());
         let (sender, answered) = oneshot::channel();
         let early = place.is_some().then_some(Early { sender, most_bytes: early::LONGEST });
-        let response = self.0.hand_on(incoming, false, early);
+        let response = self.0.hand_on(Arc::new(incoming), false, early);
         tokio::select! {
             biased;
             // An error means that there is none so early.
@@ -153,7 +153,8 @@ impl Ingress {
         match self.0.read_relayed(arrived, relayed).await {
             Ok(incoming) if is_its_turn() => {
                 let incoming = Incoming { id: id.clone(), received_at: recorded.received_at, ..incoming };
-                answer_to(&id, verdict, self.0.router.take_up(incoming, Arc::new(recorded)).await)
+                let taken = self.0.router.take_up(Arc::new(incoming), Arc::new(recorded)).await;
+                answer_to(&id, verdict, taken)
             }
             Ok(_) => try_again("turn", "it was taken up meanwhile"),
             Err(refusal) => *refusal,
@@ -190,10 +191,12 @@ impl Parts {
         let (received_at, id) = (self.clock.now(), DeliveryId::new(&self.clock));
         let Arrived { request, mut headers, .. } = arrived;
         let (parts, mut body) = request.into_parts();
+        let (method, path) = (parts.method.to_string(), wire_path(&parts.uri));
+        drop(parts);
         let body = match self.bodies.read(&mut body).await {
             // Whoever asks first is told before it sends anything; a relay has the whole of it anyway.
             Err(NoBody::TooLarge) if headers.get("expect").is_none() && relayed.is_none() => {
-                discard(body).await;
+                Box::pin(discard(body)).await;
                 return Err(NoBody::TooLarge);
             }
             read => read?,
@@ -226,13 +229,7 @@ impl Parts {
                 claim.examine(&self.settings.keys)
             }
         };
-        let request = Request {
-            method: parts.method.to_string(),
-            path: wire_path(&parts.uri),
-            headers,
-            body,
-            trailers,
-        };
+        let request = Request { method, path, headers, body, trailers };
         let incoming = Incoming {
             id,
             received_at,
@@ -266,7 +263,7 @@ impl Parts {
         }
     }
 
-    async fn hand_on(&self, incoming: Incoming, ours: bool, early: Option<Early>) -> Response<Body> {
+    async fn hand_on(&self, incoming: Arc<Incoming>, ours: bool, early: Option<Early>) -> Response<Body> {
         let (id, verdict) = (incoming.id.clone(), incoming.signature);
         let unverified = self.settings.verify == Verify::Strict && verdict != Verdict::Valid;
         let not_forwarded = incoming.not_forwarded.or(unverified.then_some(NotForwarded::Unverified));

@@ -75,7 +75,7 @@ impl Router {
     }
 
     /// Records a delivery and hands it to its target, if it has one.
-    pub async fn deliver(&self, incoming: Incoming, early: Option<Early>) -> Result<Taken, StoreError> {
+    pub async fn deliver(&self, incoming: Arc<Incoming>, early: Option<Early>) -> Result<Taken, StoreError> {
         match self.routes.target(incoming.kind.event_type.as_ref()) {
             Ok(target) => self.pipeline.deliver(incoming, target.clone(), early).await.map(Taken::Delivered),
             Err(why) => self.record_only(incoming, why).await,
@@ -85,7 +85,7 @@ impl Router {
     /// Records a delivery, and hands it to its target without waiting for the answer; see [`Pipeline::send_off`].
     pub async fn send_off(
         &self,
-        incoming: Incoming,
+        incoming: Arc<Incoming>,
         until_over: impl Send + 'static,
     ) -> Result<(), StoreError> {
         match self.routes.target(incoming.kind.event_type.as_ref()) {
@@ -108,7 +108,11 @@ impl Router {
     }
 
     /// Hands a delivery to its target that an earlier run recorded and no more.
-    pub async fn take_up(&self, incoming: Incoming, recorded: Arc<Delivery>) -> Result<Taken, StoreError> {
+    pub async fn take_up(
+        &self,
+        incoming: Arc<Incoming>,
+        recorded: Arc<Delivery>,
+    ) -> Result<Taken, StoreError> {
         match self.routes.target(incoming.kind.event_type.as_ref()) {
             Ok(target) => {
                 self.pipeline.take_up(incoming, recorded, target.clone()).await.map(Taken::Delivered)
@@ -118,7 +122,7 @@ impl Router {
     }
 
     /// Records a delivery that is not handed to anybody.
-    pub async fn record_only(&self, incoming: Incoming, why: NotForwarded) -> Result<Taken, StoreError> {
+    pub async fn record_only(&self, incoming: Arc<Incoming>, why: NotForwarded) -> Result<Taken, StoreError> {
         self.pipeline.record_only(incoming, why).await?;
         Ok(Taken::NotForwarded(why))
     }

@@ -160,7 +160,7 @@ impl Watch {
                 let file = name.display().to_string().into();
                 self.bus.publish(Update::Fired(incoming.id.clone(), file));
                 // What the store has to say was published already.
-                drop(self.router.send_off(incoming, until_answered).await);
+                drop(self.router.send_off(Arc::new(incoming), until_answered).await);
             }
             Ok(None) => {}
             Err(message) => {
