@@ -14,7 +14,7 @@ from .process import Trouble, free_port, running, wait_for_port, wait_until
 
 SECRET = "side-by-side"
 ANSWER = r'{"status":"success"}'
-NAMES = ["direct", "nginx", "nginx-log", "mitmdump", "hyper", "hyper-mimalloc", "listen"]
+NAMES = ["direct", "nginx", "nginx-log", "mitmdump", "hyper", "hyper-mimalloc", "hyper-record", "listen"]
 
 
 def named(given, name_of_one):
@@ -122,6 +122,7 @@ def proxies(skipped, handler):
         "mitmdump": lambda: _mitmdump(handler, tools.mitmdump()),
         "hyper": lambda: _bare(handler, tools.bare_proxies() / "bare-proxy"),
         "hyper-mimalloc": lambda: _bare(handler, tools.bare_proxies() / "bare-proxy-mimalloc"),
+        "hyper-record": lambda: _bare_recording(handler, tools.bare_proxies() / "recording-proxy"),
     }
     return [Contestant(name, make()) for name, make in all_of_them.items() if name not in skipped]
 
@@ -170,6 +171,12 @@ def _mitmdump(handler, program):
 
 def _bare(handler, program):
     return _on_port(lambda _folder, port: [program, f"127.0.0.1:{port}", f"127.0.0.1:{handler}"])
+
+
+def _bare_recording(handler, program):
+    def command(folder, port):
+        return [program, folder / "record.db", f"127.0.0.1:{port}", f"127.0.0.1:{handler}"]
+    return _on_port(command)
 
 
 def _listen(handler, binary):

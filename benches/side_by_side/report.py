@@ -23,7 +23,7 @@ class Loads:
 
     @staticmethod
     def _place(one):
-        order = ["direct", "nginx", "nginx-log", "mitmdump", "hyper", "hyper-mimalloc", "bore"]
+        order = ["direct", "nginx", "nginx-log", "mitmdump", "hyper", "hyper-mimalloc", "hyper-record", "bore"]
         return order.index(one["name"]) if one["name"] in order else len(order)
 
     def of(self, cell, name, figure):

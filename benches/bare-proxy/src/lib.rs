@@ -1,8 +1,11 @@
 //! A reverse proxy on hyper and its pooled client that records nothing, on one thread: `bare-proxy LISTEN TARGET`.
 
+mod record;
+pub mod recording;
+
 use std::net::SocketAddr;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Uri};
@@ -17,22 +20,31 @@ use tokio::net::TcpListener;
 ///
 /// When the arguments are not two addresses, or the first cannot be listened on.
 pub fn main() {
-    let arguments: Vec<SocketAddr> =
-        std::env::args().skip(1).map(|text| text.parse().expect("an address")).collect();
-    let [listen, target] = arguments[..] else { panic!("usage: bare-proxy LISTEN TARGET") };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(serve(listen, target));
+    let (listen, target) = addresses(std::env::args().skip(1));
+    on_one_thread(serve(listen, target));
+}
+
+/// Where to listen, and the handler.
+fn addresses(arguments: impl Iterator<Item = String>) -> (SocketAddr, SocketAddr) {
+    let addresses: Vec<SocketAddr> = arguments.map(|text| text.parse().expect("an address")).collect();
+    let [listen, target] = addresses[..] else { panic!("usage: … LISTEN TARGET") };
+    (listen, target)
+}
+
+fn on_one_thread(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(work);
+}
+
+fn pooled_client<B: Body<Data: Send> + Send>() -> Client<HttpConnector, B> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(connector)
 }
 
 async fn serve(listen: SocketAddr, target: SocketAddr) {
     let listener = TcpListener::bind(listen).await.expect("a free address");
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    let client: Client<HttpConnector, Incoming> =
-        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(connector);
+    let client: Client<HttpConnector, Incoming> = pooled_client();
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).ok();
         let client = client.clone();
