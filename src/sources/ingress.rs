@@ -120,11 +120,16 @@ impl Ingress {
         arrived: Arrived,
         relayed: Relayed,
     ) -> Result<Reply, Box<Response<Body>>> {
-        let (line, after) = (relayed.line.clone(), relayed.after);
-        let incoming = self.0.read_relayed(arrived, relayed).await?;
+        let (line, seq, after) = (relayed.line.clone(), relayed.seq, relayed.after);
+        let read = match self.0.read_relayed(arrived, relayed).await {
+            Err(refusal) if refusal.status() != StatusCode::PAYLOAD_TOO_LARGE => return Err(refusal),
+            read => read,
+        };
         if timeout(TURN, line.wait_for(after)).await.is_err() {
             return Err(Box::new(try_again("turn", "what comes before it is not recorded")));
         }
+        // Of what is too large nothing will ever be recorded: those behind it have their turn.
+        let incoming = read.inspect_err(|_too_large| line.advance(seq))?;
         let (id, place) = (incoming.id.clone(), Arc::clone(&self.0.early).try_acquire_owned().ok());
         let (sender, answered) = oneshot::channel();
         let early = place.is_some().then_some(Early { sender, most_bytes: early::LONGEST });

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -369,6 +369,29 @@ fn what_a_listen_that_ends_has_done_is_not_handed_over_again() {
         relay.is_drained();
         assert_eq!((recorded(&world).len(), handler.drain().len()), (10 * round, 10));
     }
+}
+
+/// How long a delivery waits for its turn at the most.
+const TURN: Duration = Duration::from_secs(20);
+
+/// It is answered for good, and nothing of it is recorded: who comes behind it would wait for its turn to be over.
+#[test]
+fn what_is_too_large_for_a_listen_holds_up_none_behind_it() {
+    let (of_relay, world) = (World::new(), World::new());
+    let mut relay = Relay::start(&of_relay, &[]);
+    let listen = relay.listen(&world, &[]);
+    let channel = channel(&listen);
+    drop(listen.interrupt());
+    relay.next("tunnel_closed");
+    let post = |body: &[u8]| send(&relay.address, "POST", &channel, "", body).unwrap().status;
+    assert_eq!([post(b"1"), post(&[b'x'; 2000]), post(b"2")], [202; 3]);
+    let begun = Instant::now();
+    let listen = relay.listen(&world, &["--max-body", "1K"]);
+    relay.is_drained();
+    assert!(begun.elapsed() < TURN, "it took {:?}", begun.elapsed());
+    assert_eq!((post(&[b'x'; 2000]), post(b"3")), (413, 200));
+    drop(listen.interrupt());
+    assert_eq!(recorded(&world).len(), 3);
 }
 
 #[test]
