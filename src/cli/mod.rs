@@ -11,6 +11,7 @@ mod env_file;
 mod events;
 mod expectation;
 mod fixtures;
+mod guard;
 mod inspector;
 mod keyboard;
 mod keys;

@@ -23,9 +23,10 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, Command};
 use toml::{Table, Value};
 
+use super::guard;
 use super::report::Usage;
 use crate::app::secret::{GivenSecret, SecretSource};
-use crate::model::{Contract, Secret, Target, nearest};
+use crate::model::{Contract, Secret, nearest};
 
 /// The file of a project, in the working directory.
 pub const PROJECT_FILE: &str = "mbaas-dev.toml";
@@ -33,11 +34,8 @@ pub const PROJECT_FILE: &str = "mbaas-dev.toml";
 /// The table of secrets, which are no options of a command.
 const SECRETS: &str = "secrets";
 
-/// Options that say where deliveries go: a file that came with a repository may not send them to another host.
-const TARGET_OPTIONS: [&str; 3] = ["forward", "route", "to"];
-
-/// The option that says that they may go anywhere.
-const ANY_TARGET: &str = "allow-any-target";
+/// The option that a command takes a secret by.
+const SECRET: &str = "secret";
 
 /// A file of settings.
 #[derive(Clone, Debug)]
@@ -183,30 +181,20 @@ impl SettingsFile {
                 "",
             )
         })?;
-        if self.is_of_project && key == ANY_TARGET {
+        if key == SECRET {
             return Err(Usage::new(
-                format!("{}: `{key}` would let the inspector send to any host", self.path.display()),
-                "a file that comes with a project may not do that: give it on the command line",
+                format!("{}: `{place}{key}`: secrets stand in the table `[secrets]`", self.path.display()),
+                "there they count for every command: `[secrets]` and below it `v2 = \"whsec_…\"`",
             ));
         }
-        if self.is_of_project && TARGET_OPTIONS.contains(&key) {
-            values.iter().try_for_each(|value| self.check_target(key, value))?;
+        if let (true, Some(does)) = (self.is_of_project, guard::forbidden(place, key, &values)) {
+            return Err(Usage::new(
+                format!("{}: `{place}{key}` would {does}", self.path.display()),
+                "a file that comes with a project may not do that: give it on the command line, or in your own \
+                 ~/.config/mbaas-dev/config.toml",
+            ));
         }
         Ok(command.mut_arg(id, |option| option.default_values(values)))
-    }
-
-    fn check_target(&self, key: &str, value: &str) -> Result<(), Usage> {
-        let target =
-            if key == "route" { value.split_once('=').map_or(value, |(_, target)| target) } else { value };
-        // What is no target at all is reported by whoever parses it.
-        let leaves = target.parse::<Target>().is_ok_and(|target| !target.is_loopback());
-        if leaves {
-            return Err(Usage::new(
-                format!("{}: `{key}` would send deliveries to another host ({target})", self.path.display()),
-                "a file that comes with a project may not do that: give it on the command line",
-            ));
-        }
-        Ok(())
     }
 
     fn unknown(&self, what: &str, name: &str, known: &[&str]) -> Usage {

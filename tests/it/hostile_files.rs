@@ -159,13 +159,21 @@ const FIXTURES: [&str; 46] = [
 ];
 
 /// Settings that came with a project, by the name of their file.
-const SETTINGS: [(&str, &str); 14] = [
+const SETTINGS: [(&str, &str); 22] = [
     ("mbaas-dev.toml", "[listen]\nforward = \"http://evil.example/\"\n"),
     ("mbaas-dev.toml", "[listen]\nroute = [\"*=http://evil.example/\"]\n"),
     ("mbaas-dev.toml", "[trigger]\nto = \"http://evil.example/\"\n"),
     ("mbaas-dev.toml", "[replay]\nto = \"http://192.0.2.1/\"\n"),
     ("mbaas-dev.toml", "[listen]\nforward = \"http://127.0.0.1@evil.example/\"\n"),
     ("mbaas-dev.toml", "[listen]\nforward = \"http://127.0.0.1.evil.example/\"\n"),
+    ("mbaas-dev.toml", "[trigger]\nalert = \"http://evil.example/\"\n"),
+    ("mbaas-dev.toml", "[listen]\ntunnel = \"wss://evil.example/\"\n"),
+    ("mbaas-dev.toml", "[deliveries.export]\noutput = \"SECRET\"\n"),
+    ("mbaas-dev.toml", "[deliveries.export]\nno-redact = true\n"),
+    ("mbaas-dev.toml", "[secret.show]\nwrite-env = \"SECRET:X\"\n"),
+    ("mbaas-dev.toml", "[deliveries.prune]\nkeep = 1\n"),
+    ("mbaas-dev.toml", "[fixtures.init]\nforce = true\n"),
+    ("mbaas-dev.toml", "[relay.release]\ndiscard = true\n"),
     ("mbaas-dev.toml", "include = \"SECRET\"\n"),
     ("mbaas-dev.toml", "[listen]\nsecret = { file = \"SECRET\" }\n"),
     ("mbaas-dev.toml", "[listen]\nforward = \"${PROMPT}\"\n"),
@@ -209,9 +217,8 @@ fn fixtures_and_settings_are_data_and_reach_nothing() {
             let output = precious.run(arguments);
             inputs += 1;
             let what = format!("{arguments:?} with {content}");
-            // To another host nothing is sent, and the settings are said to be wrong or to need a target.
-            let must_refuse =
-                content.contains("evil.example") && file == "mbaas-dev.toml" && arguments[0] == "listen";
+            // Those of the tool itself are refused; those of the vendor say that they need a target.
+            let must_refuse = file == "mbaas-dev.toml" && arguments[0] == "listen";
             if must_refuse && output.status.code() != Some(2) {
                 violations.push(format!("{what}: it ends with {}", output.status));
             }

@@ -1,0 +1,53 @@
+//! What a `mbaas-dev.toml` may not set: it may have come with a project that somebody else wrote, and is read by whoever runs a
+//! command in its folder. It sends nothing to other hosts, writes no files of its choice, deletes nothing and shows no secrets.
+
+use crate::model::Target;
+
+/// What is kept from happening.
+#[derive(Clone, Copy)]
+enum Guard {
+    /// What is sent must stay on this computer.
+    Elsewhere,
+    /// It must not be switched on, since that would do this.
+    On(&'static str),
+    /// It must not be set at all, since that would do this.
+    Set(&'static str),
+}
+
+/// The options that are guarded, by name, or by their command and a point in front of that; the rest is the user's taste.
+const GUARDS: [(&str, Guard); 12] = [
+    ("forward", Guard::Elsewhere),
+    ("route", Guard::Elsewhere),
+    ("to", Guard::Elsewhere),
+    ("alert", Guard::Elsewhere),
+    ("allow-any-target", Guard::On("let the inspector send to any host")),
+    ("tunnel", Guard::Set("let a relay send to this computer, and give it the access token")),
+    ("output", Guard::Set("write to a file of its choice")),
+    ("write-env", Guard::Set("write the secret to a file of its choice")),
+    ("no-redact", Guard::On("export secrets")),
+    ("force", Guard::On("overwrite files")),
+    ("discard", Guard::On("throw away what waits at a relay")),
+    ("deliveries.prune.", Guard::Set("delete deliveries")),
+];
+
+/// What a project's file would do that gives an option these values, if it may not do so; `place` is the command of the
+/// option with a point behind it.
+pub(super) fn forbidden(place: &str, key: &str, values: &[String]) -> Option<String> {
+    let is_meant = |(name, _): &&(&str, Guard)| *name == key || *name == place;
+    let (_, guard) = GUARDS.iter().find(is_meant)?;
+    match guard {
+        Guard::Elsewhere => {
+            let target = values.iter().find_map(|value| elsewhere(key, value))?;
+            Some(format!("send deliveries to another host ({target})"))
+        }
+        Guard::On(_) if values.iter().all(|value| value == "false") => None,
+        Guard::On(does) | Guard::Set(does) => Some((*does).to_owned()),
+    }
+}
+
+/// The other host that a value names. What is no target at all is reported by whoever parses it.
+fn elsewhere(key: &str, value: &str) -> Option<Target> {
+    let target =
+        if key == "route" { value.split_once('=').map_or(value, |(_, target)| target) } else { value };
+    target.parse::<Target>().ok().filter(|target| !target.is_loopback())
+}
