@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::artifacts::ArtifactServer;
 use super::inspect::Inspecting;
+use super::left::{self, Left};
 use super::retention::{Keep, Retention};
 use super::state::{StateError, StateFolder};
 use crate::bus::{Bus, Subscription};
@@ -90,6 +91,8 @@ pub struct Listen {
     repaired: Option<Repaired>,
     /// Why what earlier runs left could not be settled.
     unsettled: Option<StoreError>,
+    /// The newest delivery of earlier runs, if what those left is to be settled.
+    earlier: Option<i64>,
 }
 
 /// Why `listen` cannot start.
@@ -229,6 +232,7 @@ impl Listen {
             inspecting,
             repaired,
             unsettled: None,
+            earlier: None,
         })
     }
 
@@ -269,7 +273,12 @@ impl Listen {
     /// now; how many those were. While they cannot be, on a full disk say, that is told once it runs, and the next run
     /// does it.
     pub async fn settle_left(&mut self) -> usize {
-        let settled = self.router.settle_left(self.clock.now()).await;
+        let newest = self.pipeline.newest();
+        self.earlier = newest.as_ref().ok().copied();
+        let settled = match newest {
+            Ok(newest) => self.router.settle_left(newest, self.clock.now()).await,
+            Err(error) => Err(error),
+        };
         settled.unwrap_or_else(|error| {
             self.unsettled = Some(error);
             0
@@ -289,8 +298,12 @@ impl Listen {
             self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "repaired", message, hint })));
         }
         if let Some(error) = &self.unsettled {
-            let (message, hint) = (error.to_string(), error.hint());
-            self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "store", message, hint })));
+            self.bus.publish(Update::Trouble(Arc::new(left::unsettled(error))));
+        }
+        if let Some(up_to) = self.earlier {
+            let (router, pipeline) = (self.router.clone(), self.pipeline.clone());
+            let left = Left { router, pipeline, bus: self.bus.clone(), clock: self.clock.clone(), up_to };
+            self.connections.spawn(left.settle_later(stop.clone()));
         }
         for target in self.pipeline.resume().await {
             if !self.router.leads_to(&target) {

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod doctor;
 pub mod endpoints;
 pub mod inspect;
+mod left;
 pub mod listen;
 pub mod private_file;
 pub mod retention;

@@ -14,7 +14,7 @@ use crate::store::{Came, Query, Reader, StoreError, Waiting};
 const NEWEST: i64 = 1000;
 
 /// How old a delivery is that no other command may still be at.
-const OLD: Duration = Duration::from_mins(1);
+pub const OLD: Duration = Duration::from_mins(1);
 
 /// What became of a delivery whose answer was not waited for.
 pub(super) fn handed_to_nobody(target: &Target, path: &str, since: Timestamp) -> Handed {
@@ -40,14 +40,20 @@ impl Pipeline {
         self.0.cut.is_cancelled() && matches!(outcome, Outcome::Failed(_))
     }
 
-    /// The deliveries that earlier runs recorded and no more, oldest first. What came through a relay is not among them:
-    /// it is sent again.
-    pub fn left(&self, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
+    /// The number of the newest delivery that is recorded.
+    pub fn newest(&self) -> Result<i64, StoreError> {
+        let Some(hold) = &self.0.hold else { return Ok(0) };
+        Reader::open(hold.folder())?.map_or(Ok(0), |reader| reader.last_number())
+    }
+
+    /// The deliveries up to that number that earlier runs recorded and no more, oldest first. What came through a relay is
+    /// not among them: it is sent again.
+    pub fn left(&self, up_to: i64, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
         let Some(hold) = &self.0.hold else { return Ok(Vec::new()) };
         let Some(reader) = Reader::open(hold.folder())? else { return Ok(Vec::new()) };
-        let after = Some(reader.last_number()? - NEWEST);
+        let (after, before) = (Some(up_to - NEWEST), Some(up_to + 1));
         let limit = usize::try_from(NEWEST).unwrap_or_default();
-        let query = Query { came: Some(Came::Nothing), after, limit, ..Query::default() };
+        let query = Query { came: Some(Came::Nothing), after, before, limit, ..Query::default() };
         let mut left = reader.list(&query)?;
         left.retain(|delivery| {
             let is_settled = match delivery.origin {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::hold::Hold;
+pub use self::left::OLD;
 pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed, Manner, Rest, WireAnswer};
@@ -257,8 +258,8 @@ impl Pipeline {
         }
     }
 
-    /// Records a delivery while it is handed over. Both are pinned where they stand, and so are those within: to pass them on
-    /// would copy their two kilobytes each time, which costs a delivery more than what they do.
+    /// Records a delivery while it is handed over. Both are pinned where they stand, and so are those within: passing them on
+    /// would copy their two kilobytes at each level.
     async fn record_meanwhile(
         &self,
         incoming: &Arc<Incoming>,

@@ -94,11 +94,11 @@ impl Router {
         }
     }
 
-    /// Settles what earlier runs recorded and no more; how many deliveries those were. What has no target now is left to
-    /// a run in which it has.
-    pub async fn settle_left(&self, now: Timestamp) -> Result<usize, StoreError> {
+    /// Settles what earlier runs recorded and no more, up to that number; how many deliveries those were. What has no target
+    /// now is left to a run in which it has.
+    pub async fn settle_left(&self, up_to: i64, now: Timestamp) -> Result<usize, StoreError> {
         let mut settled = 0;
-        for delivery in self.pipeline.left(now)? {
+        for delivery in self.pipeline.left(up_to, now)? {
             if let Ok(target) = self.routes.target(delivery.kind.event_type.as_ref()) {
                 self.pipeline.give_up(&delivery, target.clone()).await?;
                 settled += 1;
