@@ -99,9 +99,19 @@ fn choose(arguments: &ReplayArgs, session: &Session) -> anyhow::Result<Vec<Selec
         limit: arguments.last.map_or(MOST, |last| usize::try_from(last).unwrap_or(MOST)),
         ..Query::default()
     };
-    let mut numbers: Vec<i64> = reader.list(&query)?.into_iter().map(|delivery| delivery.number).collect();
-    numbers.reverse();
-    Ok(numbers.into_iter().map(Selector::Number).collect())
+    let mut found = reader.list(&query)?;
+    if arguments.failed {
+        // They have not failed for good, and their handler would get them twice.
+        let waiting = found.extract_if(.., |delivery| delivery.held).count();
+        if waiting > 0 {
+            session.output.talk(&format!(
+                "{waiting} left out: a `listen --hold` sends what waits when its handler is back; `mbaas-dev replay NUMBER` \
+                 sends it now"
+            ));
+        }
+    }
+    found.reverse();
+    Ok(found.into_iter().map(|delivery| Selector::Number(delivery.number)).collect())
 }
 
 async fn send(

@@ -45,6 +45,9 @@ pub fn note(delivery: &Delivery) -> Option<String> {
 /// What to do about the newest attempt of a delivery; `None` when it was acknowledged, and when what there is to say is
 /// why its signature is not valid.
 pub fn advice(delivery: &Delivery) -> Option<String> {
+    if delivery.held {
+        return Some("it waits: a `listen --hold` sends it when its handler is back".to_owned());
+    }
     let attempt = delivery.last_attempt()?;
     match &attempt.outcome {
         outcome if outcome.is_acknowledged() => None,
