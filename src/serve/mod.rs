@@ -25,11 +25,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use http::{Request, Response};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, Version};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Body as _, Incoming};
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -236,14 +236,16 @@ async fn serve_connection<S, F>(
         asks.store(true, Ordering::Relaxed);
         let head = heads.take(request.headers());
         let checked = conformance::check(request.version(), request.method(), request.uri(), &head);
+        let is_head = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
         // In a box, since hyper moves what it is given, and this is large.
         let arrived = Arrived { request, headers: head.headers, peer: Some(peer) };
         let answer = checked.map(|()| Box::pin(service(arrived)));
         async move {
-            Ok::<_, Infallible>(match answer {
+            let answer = match answer {
                 Ok(answer) => answer.await,
                 Err(refusal) => refuse(refusal),
-            })
+            };
+            Ok::<_, Infallible>(if is_head { without_body(answer) } else { answer })
         }
     });
     let mut builder = auto::Builder::new(owner);
@@ -293,6 +295,16 @@ async fn serve_connection<S, F>(
             }
         }
     }
+}
+
+/// What HEAD is answered over HTTP/2, where hyper would send the body all the same.
+fn without_body(answer: Response<Body>) -> Response<Body> {
+    let length = answer.body().size_hint().exact();
+    let mut answer = answer.map(|_| Empty::new().map_err(|never| match never {}).boxed());
+    if let Some(length) = length {
+        answer.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    answer
 }
 
 /// Refuses a request and ends its connection, since nobody knows where the next one would begin.

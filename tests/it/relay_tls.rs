@@ -66,6 +66,18 @@ fn senders_and_tunnels_speak_tls_and_the_handlers_answer_comes_back() {
     handler.become_(answer(207, &[], b"over TLS"));
     assert_eq!(curl(&relay, &channel, &trusted, "--http2"), "2 207");
     assert_eq!(curl(&relay, &channel, &trusted, "--http1.1"), "1.1 207");
+    // Who only asks whether it is well gets no body.
+    let health = format!("https://localhost:{}/healthz", port(&relay));
+    for version in ["--http2", "--http1.1"] {
+        let mut head = Command::new("curl");
+        head.args(["--silent", "--show-error", "--head", version, &health, "--cacert"]).arg(&trusted);
+        let told = head.output().unwrap();
+        let text = String::from_utf8_lossy(&told.stdout).to_lowercase();
+        assert!(
+            told.status.success() && text.contains(" 200") && text.contains("content-length: "),
+            "{told:?}"
+        );
+    }
     // With our own sender, whose signature arrives.
     let to = format!("https://localhost:{}{channel}/hooks", port(&relay));
     let of_sender = World::new();
