@@ -220,6 +220,24 @@ fn what_a_killed_listen_was_at_goes_on_with_hold() {
 }
 
 #[test]
+fn what_waits_has_not_failed_and_is_not_sent_twice() {
+    let (world, port) = (World::new(), HeldPort::take());
+    let listening = world.listen(&["--forward", &port.target(), "--hold"]);
+    let run = |arguments: &[&str]| {
+        let output = world.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    run(&["trigger", "meeting.started"]);
+    let said = run(&["replay", "--failed"]);
+    assert!(said.starts_with("1 left out: a `listen --hold` sends what waits"), "{said}");
+    assert_eq!(run(&["deliveries", "list", "--json"]).lines().count(), 1);
+    let shown = run(&["deliveries", "show", "1"]);
+    assert!(shown.contains("it waits: a `listen --hold` sends it") && !shown.contains("replay"), "{shown}");
+    drop(listening.interrupt());
+}
+
+#[test]
 fn what_waits_is_told_with_hold_and_so_is_a_target_that_is_none_any_more() {
     let (world, port, other) = (World::new(), HeldPort::take(), Handler::start());
     let hold = ["listen", "--port", "0", "--hold", "--verify", "off", "--exit-after", "1"];

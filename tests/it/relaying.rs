@@ -110,7 +110,8 @@ impl Relay {
     pub fn is_drained(&self) {
         let mut since = (Instant::now(), u64::MAX);
         // One is under way as long as its handler has not answered.
-        while since.0.elapsed() < PATIENCE {
+        // A tunnel that broke again and again is opened anew after half a minute at the latest.
+        while since.0.elapsed() < 2 * PATIENCE {
             let reply = send(&self.address, "GET", "/healthz", "", b"").unwrap();
             let health: Value = serde_json::from_slice(&reply.body).unwrap();
             let waiting = health["waiting"].as_u64().unwrap();
