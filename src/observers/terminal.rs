@@ -127,9 +127,9 @@ impl Style {
         let Some(delivery) = delivery else {
             return format!("{place}  {title}  {}", self.paint.odd("lost on the way"));
         };
-        let attempt = delivery.last_attempt();
+        let attempt = over(delivery);
         let latency = attempt.map(|attempt| latency(attempt.duration)).unwrap_or_default();
-        let line = format!("{place}  {title}  {} {latency:>8}", self.status(attempt, 7));
+        let line = format!("{place}  {title}  {} {latency:>8}", self.status(delivery, 7));
         if self.is_narrow() {
             line
         } else {
@@ -179,7 +179,7 @@ impl Style {
     }
 
     fn columns(&self, delivery: &Delivery, times: Times) -> String {
-        let attempt = delivery.last_attempt();
+        let attempt = over(delivery);
         let received = delivery.received_at.to_zoned_datetime(self.zone.clone());
         let format = match (times, self.is_narrow()) {
             (Times::Dated, false) => "%Y-%m-%d %H:%M:%S",
@@ -192,11 +192,11 @@ impl Style {
         let latency = attempt.map(|attempt| latency(attempt.duration)).unwrap_or_default();
         let size = size(delivery.body_bytes);
         let line = if self.is_narrow() {
-            let (name, status) = (self.name(delivery, 23), self.status(attempt, 7));
+            let (name, status) = (self.name(delivery, 23), self.status(delivery, 7));
             let signature = self.signature(delivery.signature, 7);
             format!("{time} {name} {number:<5} {status} {latency:>8} {signature} {size:>8}")
         } else {
-            let (name, status) = (self.name(delivery, 23), self.status(attempt, 8));
+            let (name, status) = (self.name(delivery, 23), self.status(delivery, 8));
             let signature = self.signature(delivery.signature, 9);
             let origin = delivery.origin.as_str();
             format!(
@@ -224,13 +224,14 @@ impl Style {
         self.paint.strong(format!("{:<width$}", name(delivery)))
     }
 
-    fn status(&self, attempt: Option<&Attempt>, width: usize) -> String {
-        match attempt.map(|attempt| &attempt.outcome) {
+    fn status(&self, delivery: &Delivery, width: usize) -> String {
+        match over(delivery).map(|attempt| &attempt.outcome) {
             Some(outcome @ Outcome::Answered(answer)) if outcome.is_acknowledged() => {
                 self.paint.good(format!("{:<width$}", answer.status))
             }
             Some(Outcome::Answered(answer)) => self.paint.bad(format!("{:<width$}", answer.status)),
             Some(Outcome::Failed(failure)) => self.paint.bad(format!("{:<width$}", failure.kind.as_str())),
+            None if delivery.held => self.paint.odd(format!("{:<width$}", "held")),
             None => self.paint.faint(format!("{:<width$}", "-")),
         }
     }
@@ -264,6 +265,11 @@ pub fn not_forwarded(why: NotForwarded) -> String {
         NotForwarded::Incomplete => "its sender broke off before the body was complete",
     };
     format!("not forwarded: {reason}")
+}
+
+/// The attempt that a delivery ended with. What waits is not over: that its target was away at first is told with the target.
+fn over(delivery: &Delivery) -> Option<&Attempt> {
+    delivery.last_attempt().filter(|_| !delivery.held)
 }
 
 /// What a delivery is called: its event type, or else its method and path.

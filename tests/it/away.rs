@@ -238,6 +238,19 @@ fn what_waits_has_not_failed_and_is_not_sent_twice() {
 }
 
 #[test]
+fn a_list_tells_what_waits_from_what_was_filtered() {
+    let (world, port) = (World::new(), HeldPort::take());
+    world.write("mbaas-dev.toml", "[listen]\nevents = \"event.added\"\n");
+    let listening = world.listen(&["--forward", &port.target(), "--hold", "--verify", "off"]);
+    // The first is tried, the second waits behind it, and nothing subscribes to the last.
+    assert_eq!([send(&listening, 1), send(&listening, 2)], [202, 202]);
+    assert_eq!(Sender::connect(&listening.address()).unwrap().post(b"{}").unwrap().status, 200);
+    let list = world.run(&["deliveries", "list"]).text();
+    let came: Vec<&str> = list.lines().map(|line| line.split_whitespace().rev().nth(3).unwrap()).collect();
+    assert_eq!(came, ["-", "held", "held"], "{list}");
+}
+
+#[test]
 fn what_waits_is_told_with_hold_and_so_is_a_target_that_is_none_any_more() {
     let (world, port, other) = (World::new(), HeldPort::take(), Handler::start());
     let hold = ["listen", "--port", "0", "--hold", "--verify", "off", "--exit-after", "1"];
@@ -275,7 +288,7 @@ fn what_waits_is_told_with_hold_and_so_is_a_target_that_is_none_any_more() {
         insta::assert_snapshot!(said, @r"
         ✗ http://127.0.0.1:[PORT]/ is down: nobody listens at 127.0.0.1:[PORT]
                       what comes meanwhile waits, and goes on in order when it is back
-        [TIME]  POST /                   #1      ingress   refused [DURATION]  unchecked        2 B
+        [TIME]  POST /                   #1      ingress   held                 unchecked        2 B
                       held, and sent on in order
 
         1 delivery · 0 acknowledged · 1 held
