@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::{SecretArgs, TimeLimit, address, bytes, header, keep, size, size_or_zero, whole};
+use super::in_vain::{in_vain, warn};
 use super::inspector::{self, InspectorArgs};
 use super::keyboard::Keyboard;
 use super::keys::{Keys, SHORT};
@@ -146,6 +147,13 @@ impl ListenArgs {
     pub fn targets(self, endpoints: &[Endpoint]) -> Vec<Target> {
         routes(self.events, self.route, self.forward, endpoints).targets()
     }
+
+    /// The choices of event types in it, by their options.
+    fn filters(&self) -> impl Iterator<Item = (&'static str, &EventFilter)> {
+        let routes = self.route.iter().map(|(filter, _)| ("--route", filter));
+        let events = self.events.iter().map(|filter| ("--events", filter));
+        events.chain(routes).chain(self.expect.iter().map(|filter| ("--expect", filter)))
+    }
 }
 
 pub fn run(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit> {
@@ -161,7 +169,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let secret = arguments.secret.choose(&session)?;
     let token = new_token(&session.clock);
     let (json, within, open) = (arguments.json, arguments.within, arguments.inspector.open());
-    let holds = arguments.hold;
+    let (holds, in_vain) = (arguments.hold, in_vain(arguments.filters(), &session.catalogue));
     let goal = Goal::new(arguments.expect.clone(), arguments.exit_after);
     let endpoints = session.endpoints()?;
     let tunnel = arguments.tunnel.settings(&session)?;
@@ -201,12 +209,14 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
             Some(&listen.artifacts()),
             fixtures.as_ref().map(|folder| folder.display().to_string()).as_deref(),
         ))?;
+        in_vain.iter().try_for_each(|trouble| session.output.data(&json_lines::trouble(trouble)))?;
     } else {
         let entrance = inspector.map(Inspecting::entrance);
         greet(&session.output, &ingress, entrance.as_deref(), (&routes, &endpoints), &secret);
         greet_fixtures(&session, fixtures.as_deref());
         tunnel::greet(&session.output, gate.as_ref());
         greet_project(&session.output, registration.is_of_listen(), left, holds);
+        warn(&session.output, &in_vain);
     }
     if let Some(inspecting) = inspector.filter(|_| open) {
         inspector::open(inspecting.inspector(), &session.output);

@@ -12,6 +12,7 @@ mod events;
 mod expectation;
 mod fixtures;
 mod guard;
+mod in_vain;
 mod inspector;
 mod keyboard;
 mod keys;

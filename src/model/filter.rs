@@ -31,6 +31,13 @@ impl EventFilter {
         let any = |globs: &[WildMatch]| globs.iter().any(|glob| glob.matches(event_type));
         (self.wanted.is_empty() || any(&self.wanted)) && !any(&self.unwanted)
     }
+
+    /// The globs that match none of those event types, without their `!`.
+    pub fn in_vain(&self, known: &[EventType]) -> Vec<String> {
+        let matches = |glob: &&WildMatch| known.iter().any(|event_type| glob.matches(event_type.as_str()));
+        let globs = self.wanted.iter().chain(&self.unwanted);
+        globs.filter(|glob| !matches(glob)).map(WildMatch::to_string).collect()
+    }
 }
 
 impl fmt::Display for EventFilter {

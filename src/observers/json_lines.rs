@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::firings::Since;
-use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Then, Update, millis};
+use crate::model::{Delivery, FORMAT_VERSION, NotForwarded, Then, Trouble, Update, millis};
 
 /// The line that comes first: where to send to, where the files of meetings are, and which folder is watched.
 pub fn ready(
@@ -82,15 +82,15 @@ fn line(update: &Update, since: Option<&Since>) -> String {
             json!({ "v": FORMAT_VERSION, "type": "reconnecting", "message": loss.why, "in_ms": in_ms })
                 .to_string()
         }
-        Update::Trouble(trouble) => json!({
-            "v": FORMAT_VERSION,
-            "type": "error",
-            "code": trouble.code,
-            "message": trouble.message,
-            "hint": trouble.hint,
-        })
-        .to_string(),
+        Update::Trouble(trouble) => self::trouble(trouble),
     }
+}
+
+/// The line for trouble of our own, or for what somebody should look at.
+pub fn trouble(trouble: &Trouble) -> String {
+    let Trouble { code, message, hint } = trouble;
+    json!({ "v": FORMAT_VERSION, "type": "error", "code": code, "message": message, "hint": hint })
+        .to_string()
 }
 
 /// The shape of `replay --diff`, and which delivery it is compared with.

@@ -251,3 +251,38 @@ fn a_file_of_the_project_cannot_send_deliveries_away() {
         assert!(code == 0 || done.errors().contains("mbaas-dev.toml"), "{}", done.whole());
     }
 }
+
+#[test]
+fn a_glob_that_matches_no_known_event_is_told_of_at_the_start_and_waited_for_all_the_same() {
+    let world = World::new();
+    let said = |globs: &[&str]| {
+        let listen = ["listen", "--port", "0", "--within", "10ms"];
+        let output = world.run_process(&[&listen[..], globs].concat());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let typos = ["--events", "*,meting.*,!meeting.faild", "--route", "calender.synced=1", "--expect", "ping"];
+    let told = said(&typos);
+    let told: Vec<&str> = told.lines().filter(|line| line.contains("known")).collect();
+    insta::assert_snapshot!(told.join("\n"), @r"
+    warning     no known event matches `meting.*` of --events; did you mean `meeting.*`?
+    warning     no known event matches `meeting.faild` of --events; did you mean `meeting.failed`?
+    warning     no known event matches `calender.synced` of --route; did you mean `calendar.synced`?
+    warning     no known event matches `ping` of --expect
+                it counts all the same; `mbaas-dev events list` shows what is known
+    ");
+    for right in ["*", "meeting.*,!meeting.failed", "bot.?ompleted", "complete", "alert", "!event.*"] {
+        let told = said(&["--expect", right, "--events", right, "--route", &format!("{right}=1")]);
+        assert!(!told.contains("known event"), "{right}: {told}");
+    }
+
+    world.write("mbaas-dev.toml", "[listen]\nevents = \"bot.complted\"\n");
+    let mut listening = world.listen(&["--expect", "bot.complted"]);
+    let told = [listening.next_line(), listening.next_line()];
+    insta::assert_snapshot!(told.map(|line| line.to_string()).join("\n"), @r#"
+    {"v":1,"type":"error","code":"unknown_event","message":"no known event matches `bot.complted` of --events; did you mean `bot.completed`?","hint":"it counts all the same; `mbaas-dev events list` shows what is known"}
+    {"v":1,"type":"error","code":"unknown_event","message":"no known event matches `bot.complted` of --expect; did you mean `bot.completed`?","hint":"it counts all the same; `mbaas-dev events list` shows what is known"}
+    "#);
+    let body = r#"{"event":"bot.complted"}"#;
+    assert_eq!(world.run_with_input(&["trigger", "-", "--to", &listening.url()], body.as_bytes()).code(), 0);
+    assert_eq!(listening.wait().0.code(), Some(0), "it may be newer than this program");
+}

@@ -182,6 +182,11 @@ impl Listening {
         self.child.id()
     }
 
+    /// The next line, of whatever type.
+    pub fn next_line(&mut self) -> Value {
+        next_object(&mut self.stdout).expect("listen goes on")
+    }
+
     /// The next line of a type; lines of other types are passed over.
     pub fn next(&mut self, kind: &str) -> Value {
         loop {
