@@ -221,7 +221,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         (_, true) => Volume::Verbose,
         _ => Volume::Normal,
     };
-    let no_color = (context.environment)("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let no_color = (context.environment)("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || (context.environment)("TERM").is_some_and(|value| value == "dumb");
     let session = Session {
         clock: context.clock,
         settings,

@@ -10,7 +10,7 @@ use crate::observers::paint::Paint;
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
     #[default]
     Auto,
     /// Always.
@@ -75,7 +75,7 @@ impl Output {
         }
     }
 
-    /// The same streams with colour as chosen, and as `NO_COLOR` wants it (<https://no-color.org>).
+    /// The same streams with colour as chosen; without where the environment wants none (<https://no-color.org>).
     #[must_use]
     pub fn styled(mut self, choice: ColorChoice, no_color: bool, volume: Volume) -> Self {
         let on = |is_terminal: bool| match choice {

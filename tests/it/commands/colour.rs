@@ -101,7 +101,7 @@ fn complaints_are_coloured_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_terminal_has_colour_unless_no_color_is_set_to_something() {
+fn a_terminal_has_colour_unless_it_has_none_or_no_color_is_set_to_something() {
     let world = World::new();
     let installed = Command::new("script").arg("--version").output();
     if !installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("util-linux")) {
@@ -111,6 +111,7 @@ fn a_terminal_has_colour_unless_no_color_is_set_to_something() {
         let program = format!("{} events list {more}", env!("CARGO_BIN_EXE_mbaas-dev"));
         let mut command = Command::new("script");
         command.args(["-qec", &program, "/dev/null"]).current_dir(world.folder()).env_remove("NO_COLOR");
+        command.env("TERM", "xterm");
         command.stdin(std::process::Stdio::null()).envs(environment);
         let output = command.output().unwrap();
         assert!(output.status.success() && output.stdout.len() > 1000, "{output:?}");
@@ -121,6 +122,8 @@ fn a_terminal_has_colour_unless_no_color_is_set_to_something() {
     assert!(!on_a_terminal(Some(("NO_COLOR", "1")), ""));
     assert!(!on_a_terminal(None, "--color never"));
     assert!(on_a_terminal(Some(("NO_COLOR", "1")), "--color always"));
+    assert!(!on_a_terminal(Some(("TERM", "dumb")), ""), "that one would show the colours as text");
+    assert!(on_a_terminal(Some(("TERM", "dumb")), "--color always"));
     assert!(!on_a_terminal(None, "--json"));
     // Not a terminal.
     assert!(!world.run_process(&["events", "list"]).stdout.contains(&ESCAPE));
