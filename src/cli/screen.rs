@@ -117,6 +117,7 @@ impl Screen {
         } else {
             output.talk("");
             output.talk(&tally.sentence());
+            tally.hint().iter().for_each(|hint| output.talk(hint));
         }
         Ok(())
     }

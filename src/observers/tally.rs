@@ -37,6 +37,7 @@ pub struct Summary {
     failed: u64,
     not_forwarded: u64,
     held: usize,
+    not_retried: usize,
     failures: BTreeMap<String, u64>,
     p50_ms: Option<f64>,
     p99_ms: Option<f64>,
@@ -99,6 +100,7 @@ impl Tally {
             failed: self.failures().values().sum(),
             not_forwarded: self.not_forwarded,
             held: self.held.len(),
+            not_retried: self.trying_again.len(),
             failures: self.failures(),
             p50_ms: quantile(0.5),
             p99_ms: quantile(0.99),
@@ -127,6 +129,16 @@ impl Tally {
             parts.push(format!("p50 {}, p99 {}", latency(self.at(0.5)), latency(self.at(0.99))));
         }
         parts.join(" · ")
+    }
+
+    /// What there is to do about what was to be tried again, now that nobody does.
+    pub fn hint(&self) -> Option<String> {
+        let (what, them) = match self.trying_again.len() {
+            0 => return None,
+            1 => ("1 delivery was".to_owned(), "it"),
+            more => (format!("{more} deliveries were"), "them"),
+        };
+        Some(format!("{what} to be tried again: `mbaas-dev replay --failed` sends {them}"))
     }
 
     /// How many deliveries failed, and how, as things stand.

@@ -143,6 +143,54 @@ fn what_was_not_acknowledged_is_tried_again_until_it_is() {
 }
 
 #[test]
+fn what_was_to_be_tried_again_is_told_of_at_the_end() {
+    let (world, handler) = (World::new(), Handler::answering(500, ""));
+    let retry = ["--forward", &handler.target(), "--retry", "9", "--verify", "off"].map(str::to_owned);
+    let retry: Vec<&str> = retry.iter().map(String::as_str).collect();
+    let mut listening = world.listen(&retry);
+    assert_eq!([send(&listening, 1), send(&listening, 2)], [500, 500]);
+    for _ in 0..2 {
+        listening.next("retry");
+    }
+    let (_, rest) = listening.interrupt();
+    let sums = rest.last().unwrap();
+    assert_eq!((&sums["failed"], &sums["not_retried"]), (&2.into(), &2.into()), "{sums}");
+    assert_eq!(world.run(&["deliveries", "list", "--failed", "--json"]).objects().len(), 2);
+
+    let listen = ["listen", "--port", "0", "--exit-after", "9"];
+    let mut child = world.command(&[&listen[..], &retry].concat()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let address = greeted(&mut stderr);
+    assert_eq!(Sender::connect(&address).unwrap().post(b"{}").unwrap().status, 500);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut shown = String::new();
+    while !shown.contains("tried again in") {
+        assert!(stdout.read_line(&mut shown).unwrap() > 0, "{shown}");
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let mut sums = String::new();
+    stderr.read_to_string(&mut sums).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    insta::with_settings!({ filters => [(r"\d+\.\d+ (ms|s)\b", "[DURATION]")] }, {
+        insta::assert_snapshot!(sums, @r"
+
+        1 delivery · 0 acknowledged · 1 failed (1 × 500) · p50 [DURATION], p99 [DURATION]
+        1 delivery was to be tried again: `mbaas-dev replay --failed` sends it
+        ");
+    });
+}
+
+/// Reads the greeting of a `listen`; the address of its ingress.
+fn greeted(stderr: &mut impl BufRead) -> String {
+    let mut greeting = String::new();
+    while !greeting.ends_with("\n\n") {
+        assert!(stderr.read_line(&mut greeting).unwrap() > 0, "{greeting}");
+    }
+    greeting.split("http://").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
 fn a_script_waits_for_the_last_try_of_what_it_expects() {
     let world = World::new();
     for (good_from, retries, code, sums) in [(2, "2", 0, (1, 0)), (9, "1", 3, (0, 1))] {
@@ -258,12 +306,8 @@ fn what_waits_is_told_with_hold_and_so_is_a_target_that_is_none_any_more() {
     for target in [&port.target(), &other.target()] {
         let mut child = world.command(&[&hold[..], &["--forward", target]].concat()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut greeting = String::new();
-        while !greeting.ends_with("\n\n") {
-            assert!(stderr.read_line(&mut greeting).unwrap() > 0, "{greeting}");
-        }
-        let address = greeting.split("http://").nth(1).unwrap().split_whitespace().next().unwrap();
-        let status = Sender::connect(address).unwrap().post(b"{}").unwrap().status;
+        let address = greeted(&mut stderr);
+        let status = Sender::connect(&address).unwrap().post(b"{}").unwrap().status;
         if status == 202 {
             let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
             assert!(kill.success());

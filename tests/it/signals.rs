@@ -68,7 +68,7 @@ fn ctrl_c_with_nothing_under_way_ends_with_130_and_the_sums_last() {
         let millis = std::mem::replace(&mut summary[key], "[DURATION]".into());
         assert!(millis.as_f64().is_some_and(|millis| millis > 0.0), "{millis}");
     }
-    insta::assert_snapshot!(summary, @r#"{"v":1,"type":"summary","received":1,"acknowledged":1,"failed":0,"not_forwarded":0,"held":0,"failures":{},"p50_ms":"[DURATION]","p99_ms":"[DURATION]"}"#);
+    insta::assert_snapshot!(summary, @r#"{"v":1,"type":"summary","received":1,"acknowledged":1,"failed":0,"not_forwarded":0,"held":0,"not_retried":0,"failures":{},"p50_ms":"[DURATION]","p99_ms":"[DURATION]"}"#);
 }
 
 #[test]

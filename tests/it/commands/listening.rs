@@ -125,7 +125,7 @@ fn json_lines_carry_whole_deliveries_and_end_with_the_sums() {
     }
     assert_eq!(
         summary.to_string(),
-        r#"{"v":1,"type":"summary","received":3,"acknowledged":1,"failed":1,"not_forwarded":1,"held":0,"failures":{"400":1},"p50_ms":null,"p99_ms":null}"#
+        r#"{"v":1,"type":"summary","received":3,"acknowledged":1,"failed":1,"not_forwarded":1,"held":0,"not_retried":0,"failures":{"400":1},"p50_ms":null,"p99_ms":null}"#
     );
 }
 
