@@ -15,7 +15,7 @@ use crate::fixture::{Entry, Examiner, FileKind, Finding, Fixture, Run};
 use crate::json::Position;
 use crate::model::{Contract, FORMAT_VERSION, Printable};
 use crate::observers::drift::finding_object;
-use crate::sources::watch::read_folder;
+use crate::sources::watch::{LARGEST_FILE, read_folder};
 
 /// Work with fixtures of your own
 #[derive(Debug, Subcommand)]
@@ -245,12 +245,12 @@ fn fixtures(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Vec<Fou
     if let Some((path, error)) = found.unreadable.first() {
         return Err(cannot(path, error).into());
     }
-    for path in &found.links {
+    let links = found.links.iter().map(|path| (path, "a link and passed over, since it could lead anywhere"));
+    let size = format!("larger than {} MiB and passed over", LARGEST_FILE >> 20);
+    let too_large = found.too_large.keys().map(|path| (path, size.as_str()));
+    for (path, what) in links.chain(too_large) {
         let label = path.strip_prefix(&session.folder).unwrap_or(path).display().to_string();
-        let label = Printable::text(&label);
-        session
-            .output
-            .complain(&format!("note: {label} is a link and passed over, since it could lead anywhere"));
+        session.output.complain(&format!("note: {} is {what}", Printable::text(&label)));
     }
     let names = session.catalogue.wire_names();
     let mut all = Vec::new();

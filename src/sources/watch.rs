@@ -45,7 +45,7 @@ const MOST_UNDER_WAY: usize = 256;
 const DEEPEST: usize = 8;
 
 /// The largest file that is read, in bytes.
-const LARGEST_FILE: u64 = 32 * 1024 * 1024;
+pub const LARGEST_FILE: u64 = 32 * 1024 * 1024;
 
 /// What a file was when it was last looked at: when it changed, how long it is, and which file it is.
 pub type Stamp = (i64, i64, u64, u64);
@@ -58,6 +58,8 @@ pub type Files = BTreeMap<PathBuf, Stamp>;
 pub struct Found {
     /// The fixtures.
     pub files: Files,
+    /// Fixtures that are larger than [`LARGEST_FILE`].
+    pub too_large: Files,
     /// Folders below it that cannot be read, and why.
     pub unreadable: Vec<(PathBuf, io::Error)>,
     /// Links that look like fixtures or lead to folders; they are not followed.
@@ -104,7 +106,7 @@ impl Watch {
             }
         })?;
         let mut watched = None;
-        let mut files = self.files.clone();
+        let (mut files, mut too_large) = (self.files.clone(), Files::new());
         let (mut told, under_way) = (BTreeSet::new(), Arc::new(Semaphore::new(MOST_UNDER_WAY)));
         loop {
             watch_again(&mut watcher, &self.folder, &mut watched);
@@ -117,7 +119,7 @@ impl Watch {
                     break;
                 }
             }
-            let Found { files: now, unreadable, .. } = match read_folder(&self.folder) {
+            let Found { files: now, too_large: large_now, unreadable, .. } = match read_folder(&self.folder) {
                 Ok(found) => found,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
@@ -126,6 +128,10 @@ impl Watch {
                 }
             };
             self.report_once(&mut told, unreadable);
+            for path in changed(&too_large, &large_now) {
+                self.report_size(&path);
+            }
+            too_large = large_now;
             for path in changed(&files, &now) {
                 let permit = tokio::select! {
                     () = stop.cancelled() => return Ok(()),
@@ -151,6 +157,12 @@ impl Watch {
             self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "watch", message, hint })));
             told.insert(folder);
         }
+    }
+
+    fn report_size(&self, path: &Path) {
+        let message = format!("{} is larger than {} MiB", path.display(), LARGEST_FILE >> 20);
+        let hint = "it is not fired until it is smaller; all others are".to_owned();
+        self.bus.publish(Update::Trouble(Arc::new(Trouble { code: "fixture", message, hint })));
     }
 
     async fn fire(&self, path: &Path, until_answered: OwnedSemaphorePermit) {
@@ -250,15 +262,16 @@ impl Found {
             let path = entry.path();
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
             let Ok(about) = entry.metadata() else { continue };
-            if hidden || self.files.len() >= MOST_FILES {
+            if hidden || self.files.len() + self.too_large.len() >= MOST_FILES {
                 continue;
             }
             if about.is_dir() && depth < DEEPEST {
                 folders.push((path, depth + 1));
             } else if about.is_symlink() && (is_fixture(&path) || path.is_dir()) {
                 self.links.push(path);
-            } else if about.is_file() && about.len() <= LARGEST_FILE && is_fixture(&path) {
-                self.files.insert(path, (about.mtime(), about.mtime_nsec(), about.len(), about.ino()));
+            } else if about.is_file() && is_fixture(&path) {
+                let files = if about.len() > LARGEST_FILE { &mut self.too_large } else { &mut self.files };
+                files.insert(path, (about.mtime(), about.mtime_nsec(), about.len(), about.ino()));
             }
         }
     }

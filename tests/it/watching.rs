@@ -85,6 +85,38 @@ fn a_broken_fixture_is_reported_with_its_place_and_the_watch_goes_on() {
 }
 
 #[test]
+fn a_fixture_that_is_too_large_is_reported_once_for_each_change() {
+    let world = World::new();
+    assert_eq!(world.run(&["fixtures", "init", "--contract", "preview"]).code(), 0);
+    let path = world.folder().join("fixtures/preview/large.json");
+    // Nothing but a hole, which takes no room.
+    let grow = |mib: u64| {
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path).unwrap();
+        file.set_len(mib * 1024 * 1024).unwrap();
+    };
+    grow(33);
+    assert!(world.run(&["fixtures", "validate", "fixtures"]).errors().contains("large.json is larger than"));
+    let handler = Handler::start();
+    let mut listening = world.listen(&["--forward", &handler.target(), "--fixtures", "fixtures"]);
+    let error = listening.next("error");
+    assert_eq!(error["code"], "fixture", "{error}");
+    let told = error["message"].as_str().unwrap().replace(world.folder().to_str().unwrap(), "[FOLDER]");
+    insta::assert_snapshot!(format!("{told}\n{}", error["hint"].as_str().unwrap()), @r"
+    [FOLDER]/fixtures/preview/large.json is larger than 32 MiB
+    it is not fired until it is smaller; all others are
+    ");
+
+    grow(34);
+    assert_eq!(listening.next("error"), error);
+    edit(&path.with_file_name("meeting.failed.json"), "{", "{");
+    fired(&mut listening, &handler);
+    fs::write(&path, r#"{"event":"event.added","data":{}}"#).unwrap();
+    assert_eq!(fired(&mut listening, &handler).0, "event.added");
+    let (_, rest) = listening.interrupt();
+    assert!(rest.iter().all(|line| line["type"] != "error"), "{rest:?}");
+}
+
+#[test]
 fn a_branch_switch_fires_what_changed_and_nothing_else() {
     let (world, handler, mut listening) = watching();
     let folder = world.folder().join("fixtures/preview");
