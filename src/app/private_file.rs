@@ -39,26 +39,31 @@ impl PrivateFile {
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
-        let file = file.map_err(|error| cannot(error.to_string()))?;
+        let file = file.map_err(|error| cannot(without_path(error).to_string()))?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
     /// Adds to the file.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), CannotWrite> {
-        self.file.write_all(bytes).map_err(|error| self.cannot(&error))
+        self.file.write_all(bytes).map_err(|error| self.cannot(error))
     }
 
     /// Puts the file in its place.
     pub fn finish(self) -> Result<(), CannotWrite> {
         let path = self.path;
-        let cannot = |error: io::Error| CannotWrite { path: path.clone(), reason: error.to_string() };
+        let cannot = |error| CannotWrite { path: path.clone(), reason: without_path(error).to_string() };
         let file = self.file.into_inner().map_err(|error| cannot(error.into_error()))?;
         file.as_file().sync_all().map_err(cannot)?;
         file.persist(&path).map_err(|error| cannot(error.error))?;
         Ok(())
     }
 
-    fn cannot(&self, error: &io::Error) -> CannotWrite {
-        CannotWrite { path: self.path.clone(), reason: error.to_string() }
+    fn cannot(&self, error: io::Error) -> CannotWrite {
+        CannotWrite { path: self.path.clone(), reason: without_path(error).to_string() }
     }
+}
+
+/// The error without what tempfile adds, which is the name of a file that nobody knows.
+pub fn without_path(error: io::Error) -> io::Error {
+    if error.get_ref().is_some() { error.kind().into() } else { error }
 }

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use super::private_file::without_path;
 use super::secret::SecretSource;
 use crate::fixture::Artifacts;
 use crate::model::{ChannelId, Clock, Contract, Secret};
@@ -472,9 +473,5 @@ fn is_locked_soon(file: &File) -> bool {
 }
 
 fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
-    move |source| {
-        // What tempfile adds is the name of a file that nobody knows.
-        let source = if source.get_ref().is_some() { source.kind().into() } else { source };
-        StateError::Io { action, path: path.to_owned(), source }
-    }
+    move |source| StateError::Io { action, path: path.to_owned(), source: without_path(source) }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::report::Usage;
+use crate::app::private_file::without_path;
 
 /// A file and a variable in it: `.env.local:WEBHOOK_SECRET`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +44,8 @@ impl EnvVariable {
             return Err(Usage::new(why, hint));
         }
         let path = folder.join(&self.file);
-        let cannot = |error: io::Error| Usage::new(format!("cannot write {}: {error}", path.display()), "");
+        let cannot =
+            |error| Usage::new(format!("cannot write {}: {}", path.display(), without_path(error)), "");
         let (text, mode) = match fs::symlink_metadata(&path) {
             Ok(found) if !found.is_file() => {
                 let hint = "a link could lead anywhere: give the file itself";
@@ -55,7 +57,7 @@ impl EnvVariable {
         };
         let changed = with_variable(&text, &self.name, value);
         let parent = path.parent().unwrap_or(folder);
-        // The error of a temporary file would name that one.
+        // The error of a temporary file would say less.
         fs::metadata(parent).map_err(cannot)?;
         let mut file = tempfile::NamedTempFile::new_in(parent).map_err(cannot)?;
         file.write_all(changed.as_bytes()).map_err(cannot)?;

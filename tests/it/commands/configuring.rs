@@ -1,5 +1,8 @@
 //! `config`, `fixtures` and `secret show --write-env`: what a project keeps in files.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use super::super::world::World;
 use super::{Transcript, obliging, target};
 
@@ -142,6 +145,38 @@ fn the_secret_is_written_into_a_file_of_variables() {
     let read = |name: &str| std::fs::read_to_string(world.folder().join(name)).unwrap();
     transcript.text += &format!("{}---\n{}", read(".env.local"), read(".env"));
     transcript.assert("write_env");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_told_by_a_name_that_its_user_knows() {
+    let world = World::new();
+    let closed = world.write("closed/state/.gitignore", "*\n").parent().unwrap().to_owned();
+    for folder in [&closed, closed.parent().unwrap()] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o500)).unwrap();
+    }
+    let mut told = String::new();
+    for arguments in [
+        &["secret", "show", "--secret", "x", "--write-env", "closed/.env:S"][..],
+        &["deliveries", "export", "-o", "closed/out.har"],
+        &["fixtures", "init", "closed/fixtures"],
+        &["secret", "new", "--data-dir", "closed/state"],
+        &["secret", "new", "--data-dir", "closed/other"],
+    ] {
+        let output = world.without_privileges(arguments).output().unwrap();
+        told +=
+            &String::from_utf8(output.stderr).unwrap().replace(world.folder().to_str().unwrap(), "[FOLDER]");
+    }
+    insta::assert_snapshot!(told, @r"
+    error: cannot write [FOLDER]/closed/.env: permission denied
+    error: cannot write [FOLDER]/closed/out.har: permission denied
+    error: cannot write [FOLDER]/closed/fixtures/preview/calendar.synced.json: Permission denied (os error 13)
+    error: cannot open [FOLDER]/closed/state/lock: Permission denied (os error 13)
+    hint: another folder can be given with --data-dir
+    error: cannot make [FOLDER]/closed/other: Permission denied (os error 13)
+    hint: another folder can be given with --data-dir
+    ");
+    fs::set_permissions(closed.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(closed, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 #[test]
