@@ -13,6 +13,9 @@ use crate::model::{EventFilter, EventType, Secret, Target, nearest};
 /// The keys of an endpoint, all of which the page shows.
 const KEYS: [&str; 4] = ["webhook_url", "events", "secret", "enabled"];
 
+/// What should stand in the file.
+const EXPECTED: &str = "expected JSON: an object with webhook_url, events, secret and enabled";
+
 /// An endpoint as configured.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -56,10 +59,13 @@ impl ConfigFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.required => return Ok(Vec::new()),
             Err(error) => return Err(bad(String::new(), error.to_string())),
         };
+        if text.trim_ascii().is_empty() {
+            return Err(bad(String::new(), format!("the file is empty; {EXPECTED}")));
+        }
         let value: Value = serde_json::from_slice(&text).map_err(|error| {
-            let position = format!(":{}:{}", error.line(), error.column());
+            let position = format!(":{}:{}", error.line(), error.column().max(1));
             // The message itself would quote what it found, which may be a secret.
-            bad(position, "expected JSON: an object with webhook_url, events, secret and enabled".to_owned())
+            bad(position, EXPECTED.to_owned())
         })?;
         let objects = match value {
             Value::Array(items) => items,

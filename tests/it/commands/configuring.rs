@@ -70,6 +70,9 @@ fn endpoints_that_cannot_be_used_are_named() {
     let world = World::new();
     let mut transcript = Transcript::of(&world);
     for config in [
+        "",
+        " \n",
+        "{\n",
         "[]",
         "7",
         "{}",
