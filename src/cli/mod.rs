@@ -284,8 +284,11 @@ fn matches(arguments: &[OsString], settings: &[SettingsFile]) -> anyhow::Result<
         Ok(matches) => Ok(matches),
         // What is right without the files is wrong in one of them.
         Err(error) if error.use_stderr() && Cli::try_parse_from(arguments).is_ok() => {
-            let files: Vec<String> = settings.iter().map(|file| file.path().display().to_string()).collect();
-            Err(Usage::new(format!("{}: {}", files.join(" or "), sentence(&error)), "").into())
+            // The last of them counts most.
+            let at = settings.iter().rev().find_map(|file| file.place_of(&error, arguments));
+            let files = || settings.iter().map(|file| file.path().display().to_string()).collect::<Vec<_>>();
+            let at = at.unwrap_or_else(|| files().join(" or "));
+            Err(Usage::new(format!("{at}: {}", sentence(&error)), "").into())
         }
         Err(error) => Err(error.into()),
     }

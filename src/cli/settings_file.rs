@@ -17,15 +17,20 @@
 //! v2 = ["whsec_…", "whsec_…"]
 //! ```
 
+use std::ffi::OsString;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
+use toml::de::DeTable;
 use toml::{Table, Value};
 
 use super::guard;
 use super::report::Usage;
 use crate::app::secret::{GivenSecret, SecretSource};
+use crate::json::Position;
 use crate::model::{Contract, Secret, nearest};
 
 /// The file of a project, in the working directory.
@@ -41,6 +46,8 @@ const SECRET: &str = "secret";
 #[derive(Clone, Debug)]
 pub struct SettingsFile {
     path: PathBuf,
+    /// What stands in it, for the places of what is wrong.
+    text: String,
     table: Table,
     /// Whether it lies in the project, where others may have put it.
     is_of_project: bool,
@@ -68,17 +75,40 @@ impl SettingsFile {
             Err(error) => return Err(Usage::new(format!("cannot read {}: {error}", path.display()), "")),
         };
         let table = text.parse::<Table>().map_err(|error| {
-            let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-            Usage::new(format!("{}:{line}:{column}: {}", path.display(), error.message()), "")
+            let at = located(&path, &text, error.span().unwrap_or_default());
+            Usage::new(format!("{at}: {}", error.message()), "")
         })?;
-        Ok(Some(Self { path, table, is_of_project }))
+        Ok(Some(Self { path, text, table, is_of_project }))
     }
 
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the option stands that the parser complains of, if it is set here for the command in `arguments`.
+    pub fn place_of(&self, error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+        let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+        let key = option.strip_prefix("--")?.split([' ', '=']).next()?;
+        let document = DeTable::parse(&self.text).ok()?;
+        Some(located(&self.path, &self.text, option_of(document.get_ref(), key, arguments)?))
+    }
+
+    /// Where a key stands, or else its value; `place` names the tables that it is in, as `listen.` does.
+    fn at(&self, part: Part, place: &str, key: &str) -> String {
+        let span = || {
+            let document = DeTable::parse(&self.text).ok()?;
+            let mut table = document.get_ref();
+            for name in place.split_terminator('.') {
+                table = table.get(name)?.get_ref().as_table()?;
+            }
+            let (key, value) = table.get_key_value(key)?;
+            Some(match part {
+                Part::Key => key.span(),
+                Part::Value => value.span(),
+            })
+        };
+        span().map_or_else(|| self.path.display().to_string(), |span| located(&self.path, &self.text, span))
     }
 
     /// Makes its values the defaults of the command line.
@@ -91,27 +121,30 @@ impl SettingsFile {
 
     /// The secrets of contracts. What is wrong with them is said without quoting them.
     pub fn secrets(&self) -> Result<Vec<GivenSecret>, Usage> {
-        let path = self.path.display();
-        let wrong = |what: String| Usage::new(format!("{path}: {what}"), "");
+        let wrong = |at: String, what: String| Usage::new(format!("{at}: {what}"), "");
         let table = match self.table.get(SECRETS) {
             None => return Ok(Vec::new()),
             Some(Value::Table(table)) => table,
             Some(_) => {
                 return Err(wrong(
+                    self.at(Part::Value, "", SECRETS),
                     "`secrets` is a table: `[secrets]` and below it `v2 = \"whsec_…\"`".to_owned(),
                 ));
             }
         };
         let mut given = Vec::new();
         for (name, value) in table {
-            let contract: Contract = name.parse().map_err(&wrong)?;
+            let place = format!("{SECRETS}.");
+            let contract: Contract =
+                name.parse().map_err(|problem| wrong(self.at(Part::Key, &place, name), problem))?;
             let texts: Option<Vec<&str>> = match value {
                 Value::Array(items) => items.iter().map(Value::as_str).collect(),
                 value => value.as_str().map(|text| vec![text]),
             };
             let texts = texts.filter(|texts| !texts.is_empty() && texts.iter().all(|text| !text.is_empty()));
             let texts = texts.ok_or_else(|| {
-                wrong(format!("`secrets.{name}` must be a text that is not empty, or a list of them"))
+                let problem = format!("`secrets.{name}` must be a text that is not empty, or a list of them");
+                wrong(self.at(Part::Value, &place, name), problem)
             })?;
             let source = SecretSource::Config(self.path.clone());
             given.extend(texts.into_iter().map(|text| GivenSecret {
@@ -148,7 +181,8 @@ impl SettingsFile {
     ) -> Result<Command, Usage> {
         let names: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
         if !names.contains(&name) {
-            return Err(self.unknown("command", name, &names));
+            let above = place.strip_suffix(&format!("{name}.")).unwrap_or_default();
+            return Err(self.unknown("command", above, name, &names));
         }
         let mut result = Ok(());
         let command =
@@ -166,7 +200,7 @@ impl SettingsFile {
         let options: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
         let named = |option: &&Arg| option.get_long() == Some(key);
         let Some(id) = command.get_arguments().find(named).map(|option| option.get_id().to_string()) else {
-            return Err(self.unknown("option", &format!("{place}{key}"), &options));
+            return Err(self.unknown("option", place, key, &options));
         };
         let values = match value {
             Value::Array(items) => items.iter().map(scalar).collect::<Option<Vec<String>>>(),
@@ -176,20 +210,20 @@ impl SettingsFile {
             Usage::new(
                 format!(
                     "{}: `{place}{key}` must be a text, a number, true or false, or a list of them",
-                    self.path.display()
+                    self.at(Part::Value, place, key)
                 ),
                 "",
             )
         })?;
         if key == SECRET {
             return Err(Usage::new(
-                format!("{}: `{place}{key}`: secrets stand in the table `[secrets]`", self.path.display()),
+                format!("{}: secrets stand in the table `[secrets]`", self.at(Part::Value, place, key)),
                 "there they count for every command: `[secrets]` and below it `v2 = \"whsec_…\"`",
             ));
         }
         if let (true, Some(does)) = (self.is_of_project, guard::forbidden(place, key, &values)) {
             return Err(Usage::new(
-                format!("{}: `{place}{key}` would {does}", self.path.display()),
+                format!("{}: `{key}` would {does}", self.at(Part::Value, place, key)),
                 "a file that comes with a project may not do that: give it on the command line, or in your own \
                  ~/.config/mbaas-dev/config.toml",
             ));
@@ -197,12 +231,35 @@ impl SettingsFile {
         Ok(command.mut_arg(id, |option| option.default_values(values)))
     }
 
-    fn unknown(&self, what: &str, name: &str, known: &[&str]) -> Usage {
-        let last = name.rsplit('.').next().unwrap_or(name);
-        let nearest = nearest(last, known.iter().copied());
+    fn unknown(&self, what: &str, place: &str, name: &str, known: &[&str]) -> Usage {
+        let nearest = nearest(name, known.iter().copied());
         let nearest = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
-        Usage::new(format!("{}: there is no {what} `{name}`{nearest}", self.path.display()), "")
+        let at = self.at(Part::Key, place, name);
+        Usage::new(format!("{at}: there is no {what} `{place}{name}`{nearest}"), "")
     }
+}
+
+/// A key, or what is set to it.
+#[derive(Clone, Copy)]
+enum Part {
+    Key,
+    Value,
+}
+
+/// A place in a file: `mbaas-dev.toml:2:8`.
+fn located(path: &Path, text: &str, span: Range<usize>) -> String {
+    let Position { line, column } = Position::of(text, span.start.min(text.len()));
+    format!("{}:{line}:{column}", path.display())
+}
+
+/// The value of an option, in the table of the innermost command that `arguments` have.
+fn option_of(table: &DeTable<'_>, key: &str, arguments: &[OsString]) -> Option<Range<usize>> {
+    let is_meant = |name: &str| arguments.iter().any(|word| word == name);
+    let inner = table.iter().filter(|(name, _)| is_meant(name.get_ref()));
+    let mut inner = inner.filter_map(|(_, value)| value.get_ref().as_table());
+    inner
+        .find_map(|table| option_of(table, key, arguments))
+        .or_else(|| table.get(key).map(toml::Spanned::span))
 }
 
 fn scalar(value: &Value) -> Option<String> {

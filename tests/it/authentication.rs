@@ -244,16 +244,19 @@ fn secrets_of_contracts_come_from_the_settings_and_the_environment() {
     let signed = world.run(&["sign", "failed.json", "--contract", "v2"]).text();
     assert_eq!(signed.matches("v1,").count(), 2, "both secrets sign: {signed}");
 
-    for (text, sentence) in [
-        ("[secrets]\nv3 = \"x\"", "`v3` is not a contract; there are preview, v1, v2, callback and alert"),
-        ("[secrets]\nv2 = 7", "`secrets.v2` must be a text that is not empty, or a list of them"),
-        ("[secrets]\nv2 = []", "`secrets.v2` must be a text that is not empty, or a list of them"),
-        ("[secrets]\nv2 = \"\"", "`secrets.v2` must be a text that is not empty, or a list of them"),
-        ("secrets = 1", "`secrets` is a table: `[secrets]` and below it `v2 = \"whsec_…\"`"),
+    for (text, told) in [
+        (
+            "[secrets]\nv3 = \"x\"",
+            "2:1: `v3` is not a contract; there are preview, v1, v2, callback and alert",
+        ),
+        ("[secrets]\nv2 = 7", "2:6: `secrets.v2` must be a text that is not empty, or a list of them"),
+        ("[secrets]\nv2 = []", "2:6: `secrets.v2` must be a text that is not empty, or a list of them"),
+        ("[secrets]\nv2 = \"\"", "2:6: `secrets.v2` must be a text that is not empty, or a list of them"),
+        ("secrets = 1", "1:11: `secrets` is a table: `[secrets]` and below it `v2 = \"whsec_…\"`"),
     ] {
         world.write("mbaas-dev.toml", text);
         let done = world.run(&["sign", "failed.json", "--contract", "v2"]);
-        let expected = format!("error: {}/mbaas-dev.toml: {sentence}\n", world.folder().display());
+        let expected = format!("error: {}/mbaas-dev.toml:{told}\n", world.folder().display());
         assert_eq!((done.code(), done.errors()), (2, expected), "{text}");
     }
 }

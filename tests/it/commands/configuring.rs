@@ -37,7 +37,15 @@ fn settings_are_shown_with_where_they_come_from() {
         ["access-token", "[masked]", "MBAAS_DEV_ACCESS_TOKEN"]
     );
     assert!(!shown.contains("of the relay"));
-    for settings in ["[listen]\nprot = 4500\n", "[listen]\nport = \"many\"\n", "[listn]\n", "port 4500\n"] {
+    for settings in [
+        "color = \"never\"\n[listen]\nprot = 4500\n",
+        "[listen]\n\nport = \"many\"\n",
+        "[listen]\nhold = true\nforward = [{ port = 3000 }]\n",
+        "[listen]\nroute = [\"*=example.test\"]\n",
+        "[trigger]\nport = 1\n[listn]\n",
+        "color = \"sometimes\"\n",
+        "port 4500\n",
+    ] {
         world.write("mbaas-dev.toml", settings);
         let done = transcript.run(&["config", "show"]);
         assert_eq!((done.code(), done.text().as_str()), (2, ""), "{settings}");
