@@ -45,9 +45,9 @@ pub(super) fn forbidden(place: &str, key: &str, values: &[String]) -> Option<Str
     }
 }
 
-/// The other host that a value names. What is no target at all is reported by whoever parses it.
-fn elsewhere(key: &str, value: &str) -> Option<Target> {
+/// The target on another host that a value names. What is no target at all is reported by whoever parses it.
+fn elsewhere<'a>(key: &str, value: &'a str) -> Option<&'a str> {
     let target =
         if key == "route" { value.split_once('=').map_or(value, |(_, target)| target) } else { value };
-    target.parse::<Target>().ok().filter(|target| !target.is_loopback())
+    target.parse::<Target>().is_ok_and(|target| !target.is_loopback()).then_some(target)
 }

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mbaas_dev::model::Clock;
 use serde_json::Value;
@@ -108,7 +108,7 @@ impl Relay {
 
     /// Waits until nothing waits, and the store is sound: as long as it takes, if what waits becomes less.
     pub fn is_drained(&self) {
-        let mut since = (Instant::now(), u64::MAX);
+        let mut since = (Clock::real().tick(), u64::MAX);
         // One is under way as long as its handler has not answered.
         // A tunnel that broke again and again is opened anew after half a minute at the latest.
         while since.0.elapsed() < 2 * PATIENCE {
@@ -119,7 +119,7 @@ impl Relay {
                 return;
             }
             if waiting < since.1 {
-                since = (Instant::now(), waiting);
+                since = (Clock::real().tick(), waiting);
             }
             thread::sleep(PATIENCE / 400);
         }
