@@ -80,7 +80,7 @@ fn settings(name: &str, session: &Session) -> anyhow::Result<Vec<Setting>> {
     {
         return Err(Usage::new(format!("`{name}` has no settings that stand by themselves"), "").into());
     }
-    let matches = super::settled(name, &session.settings)?;
+    let matches = super::settled(name, session)?;
     Ok(command
         .get_arguments()
         .filter_map(|option| setting(option, name, &matches, command, session))
@@ -98,13 +98,17 @@ fn setting(
     let id = option.get_id().as_str();
     let values: Vec<String> =
         matches.get_raw(id).into_iter().flatten().map(|value| value.to_string_lossy().into_owned()).collect();
-    let origin = if matches.value_source(id) == Some(ValueSource::EnvVariable) {
-        option.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-    } else {
-        let is_global = whole.get_arguments().any(|other| other.get_id() == id && other.is_global_set());
-        let section = (!is_global).then_some(command);
-        let file = session.settings.iter().rev().find(|file: &&SettingsFile| file.sets(section, name));
-        file.map_or_else(|| "default".to_owned(), |file| file.path().display().to_string())
+    let origin = match matches.value_source(id) {
+        Some(ValueSource::CommandLine) => format!("--{name}"),
+        Some(ValueSource::EnvVariable) => {
+            option.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        }
+        _ => {
+            let is_global = whole.get_arguments().any(|other| other.get_id() == id && other.is_global_set());
+            let section = (!is_global).then_some(command);
+            let file = session.settings.iter().rev().find(|file: &&SettingsFile| file.sets(section, name));
+            file.map_or_else(|| "default".to_owned(), |file| file.path().display().to_string())
+        }
     };
     // What is read as a secret is one: only where it comes from is shown.
     let is_secret = matches.try_get_many::<Secret>(id).is_ok();

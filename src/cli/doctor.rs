@@ -53,7 +53,7 @@ async fn examine(session: &Session, repair: bool) -> Vec<Check> {
         session.clock.now(),
         deliveries.iter().map(|delivery| delivery.received_at).max(),
     ));
-    let listen = super::settled("listen", &session.settings);
+    let listen = super::settled("listen", session);
     let wrong = || listen.as_ref().err().map(ToString::to_string);
     let settings = session.settings_error.clone().or_else(wrong);
     checks.push(doctor::configuration("mbaas-dev.toml", settings));

@@ -41,6 +41,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use clap::builder::Resettable;
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::output::{ColorChoice, Output, Volume};
@@ -161,6 +162,8 @@ struct Session {
     input: Box<dyn Read + Send>,
     output: Output,
     settings: Vec<SettingsFile>,
+    /// The global options that stand on the command line.
+    given: Vec<OsString>,
     /// What is wrong with the files of settings; only `doctor` runs all the same.
     settings_error: Option<String>,
     state: StateFolder,
@@ -207,9 +210,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         Err(error) if arguments.iter().any(|word| word == "doctor") => (Vec::new(), Some(error)),
         Err(error) => return report::report(&error.into(), &context.output),
     };
-    let parsed = matches(&arguments, &settings).and_then(|matches| Ok(Cli::from_arg_matches(&matches)?));
-    let cli = match parsed {
-        Ok(cli) => cli,
+    let parsed = matches(&arguments, &settings)
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, given_globals(&matches))));
+    let (cli, given) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return explain(error, &context.output),
     };
     if let Some(error) = settings_error.take_if(|_| !matches!(cli.command, Command::Doctor(_))) {
@@ -226,6 +230,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
     let session = Session {
         clock: context.clock,
         settings,
+        given,
         settings_error: settings_error.map(|error| error.to_string()),
         state: StateFolder::at(&context.folder.join(data_dir)),
         config: ConfigFile {
@@ -315,9 +320,34 @@ fn without_beaten_variables(command: clap::Command, arguments: &[OsString]) -> c
     command.mut_args(set).mut_subcommands(|command| without_beaten_variables(command, arguments))
 }
 
-/// What a command would be given now without any arguments, by the environment and files of settings.
-fn settled(name: &str, settings: &[SettingsFile]) -> anyhow::Result<ArgMatches> {
-    let given = matches(&["mbaas-dev".into(), name.into()], settings);
+/// The global options that stand on the command line, as they would be written there.
+fn given_globals(matches: &ArgMatches) -> Vec<OsString> {
+    let mut globals = Global::augment_args(clap::Command::new("mbaas-dev"));
+    globals.build();
+    let stands_there = |option: &&clap::Arg| {
+        matches.try_contains_id(option.get_id().as_str()).is_ok_and(|is_known| is_known)
+    };
+    let written = |option: &clap::Arg| {
+        let (id, long) = (option.get_id().as_str(), option.get_long()?);
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            return None;
+        }
+        let mut word = OsString::from(format!("--{long}"));
+        if option.get_action().takes_values() {
+            word.push("=");
+            word.push(matches.get_raw(id)?.next()?);
+        }
+        Some(word)
+    };
+    globals.get_arguments().filter(stands_there).filter_map(written).collect()
+}
+
+/// What a command would be given now without any arguments but the global ones, by those, the environment and files of
+/// settings.
+fn settled(name: &str, session: &Session) -> anyhow::Result<ArgMatches> {
+    let arguments: Vec<OsString> =
+        ["mbaas-dev".into(), name.into()].into_iter().chain(session.given.iter().cloned()).collect();
+    let given = matches(&arguments, &session.settings);
     let mut given = given.map_err(|error| match error.downcast::<clap::Error>() {
         Ok(error) => Usage::new(sentence(&error), "").into(),
         Err(error) => error,

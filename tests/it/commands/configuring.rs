@@ -37,6 +37,16 @@ fn settings_are_shown_with_where_they_come_from() {
         ["access-token", "[masked]", "MBAAS_DEV_ACCESS_TOKEN"]
     );
     assert!(!shown.contains("of the relay"));
+    // What every command takes counts here as it does for all.
+    let given = world.run(&["--data-dir", "elsewhere", "--color=always", "-q", "config", "show"]).text();
+    for expected in [
+        ["data-dir", "elsewhere", "--data-dir"],
+        ["color", "always", "--color"],
+        ["quiet", "true", "--quiet"],
+    ] {
+        let mut lines = given.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        assert!(lines.any(|line| line.iter().zip(expected).all(|(word, of)| word.contains(of))), "{given}");
+    }
     for settings in [
         "color = \"never\"\n[listen]\nprot = 4500\n",
         "[listen]\n\nport = \"many\"\n",
