@@ -14,8 +14,9 @@ enum Guard {
     Set(&'static str),
 }
 
-/// The options that are guarded, by name, or by their command and a point in front of that; the rest is the user's taste.
-const GUARDS: [(&str, Guard); 12] = [
+/// The options that are guarded, by name, with their command in front of it where another has one of that name; the rest is the
+/// user's taste.
+const GUARDS: [(&str, Guard); 14] = [
     ("forward", Guard::Elsewhere),
     ("route", Guard::Elsewhere),
     ("to", Guard::Elsewhere),
@@ -27,14 +28,16 @@ const GUARDS: [(&str, Guard); 12] = [
     ("no-redact", Guard::On("export secrets")),
     ("force", Guard::On("overwrite files")),
     ("discard", Guard::On("throw away what waits at a relay")),
-    ("deliveries.prune.", Guard::Set("delete deliveries")),
+    ("older-than", Guard::Set("delete deliveries")),
+    ("max-size", Guard::Set("delete deliveries")),
+    ("deliveries.prune.keep", Guard::Set("delete deliveries")),
 ];
 
 /// What a project's file would do that gives an option these values, if it may not do so; `place` is the command of the
 /// option with a point behind it.
 pub(super) fn forbidden(place: &str, key: &str, values: &[String]) -> Option<String> {
-    let is_meant = |(name, _): &&(&str, Guard)| *name == key || *name == place;
-    let (_, guard) = GUARDS.iter().find(is_meant)?;
+    let path = format!("{place}{key}");
+    let (_, guard) = GUARDS.iter().find(|(name, _)| *name == key || *name == path)?;
     match guard {
         Guard::Elsewhere => {
             let target = values.iter().find_map(|value| elsewhere(key, value))?;

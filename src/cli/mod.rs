@@ -324,9 +324,6 @@ fn without_beaten_variables(command: clap::Command, arguments: &[OsString]) -> c
 fn given_globals(matches: &ArgMatches) -> Vec<OsString> {
     let mut globals = Global::augment_args(clap::Command::new("mbaas-dev"));
     globals.build();
-    let stands_there = |option: &&clap::Arg| {
-        matches.try_contains_id(option.get_id().as_str()).is_ok_and(|is_known| is_known)
-    };
     let written = |option: &clap::Arg| {
         let (id, long) = (option.get_id().as_str(), option.get_long()?);
         if matches.value_source(id) != Some(ValueSource::CommandLine) {
@@ -339,7 +336,7 @@ fn given_globals(matches: &ArgMatches) -> Vec<OsString> {
         }
         Some(word)
     };
-    globals.get_arguments().filter(stands_there).filter_map(written).collect()
+    globals.get_arguments().filter_map(written).collect()
 }
 
 /// What a command would be given now without any arguments but the global ones, by those, the environment and files of
