@@ -379,7 +379,8 @@ fn waits_elsewhere(target: &Target) -> Trouble {
     Trouble {
         code: "held",
         message: format!("deliveries of an earlier run wait for {target}, to which nothing goes now"),
-        hint: "they are sent when somebody listens there; `mbaas-dev replay NUMBER --to TARGET` sends one elsewhere"
+        hint: "they are sent when somebody listens there; `mbaas-dev replay NUMBER --to TARGET` sends one elsewhere, \
+            `mbaas-dev deliveries prune --held` deletes them"
             .to_owned(),
     }
 }

@@ -16,7 +16,7 @@ enum Guard {
 
 /// The options that are guarded, by name, with their command in front of it where another has one of that name; the rest is the
 /// user's taste.
-const GUARDS: [(&str, Guard); 14] = [
+const GUARDS: [(&str, Guard); 15] = [
     ("forward", Guard::Elsewhere),
     ("route", Guard::Elsewhere),
     ("to", Guard::Elsewhere),
@@ -30,6 +30,7 @@ const GUARDS: [(&str, Guard); 14] = [
     ("discard", Guard::On("throw away what waits at a relay")),
     ("older-than", Guard::Set("delete deliveries")),
     ("max-size", Guard::Set("delete deliveries")),
+    ("held", Guard::On("delete deliveries")),
     ("deliveries.prune.keep", Guard::Set("delete deliveries")),
 ];
 

@@ -42,7 +42,7 @@ pub(super) struct Removal<'c> {
     connection: &'c Connection,
     gone: Vec<i64>,
     large: CachedStatement<'c>,
-    deletions: [CachedStatement<'c>; 3],
+    deletions: [CachedStatement<'c>; 4],
 }
 
 impl<'c> Removal<'c> {
@@ -55,6 +55,7 @@ impl<'c> Removal<'c> {
             connection.prepare_cached("DELETE FROM deliveries WHERE number = ?1")?,
             connection.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?,
             connection.prepare_cached("DELETE FROM texts WHERE rowid = ?1")?,
+            connection.prepare_cached("DELETE FROM held WHERE delivery = ?1")?,
         ];
         Ok(Self { connection, gone: Vec::new(), large, deletions })
     }

@@ -337,7 +337,12 @@ fn what_waits_is_told_with_hold_and_so_is_a_target_that_is_none_any_more() {
 
         1 delivery · 0 acknowledged · 1 held
         error: deliveries of an earlier run wait for http://127.0.0.1:[PORT]/, to which nothing goes now
-                      hint: they are sent when somebody listens there; `mbaas-dev replay NUMBER --to TARGET` sends one elsewhere
+                      hint: they are sent when somebody listens there; `mbaas-dev replay NUMBER --to TARGET` sends one elsewhere, `mbaas-dev deliveries prune --held` deletes them
         ");
     });
+    let prune = |options: &[&str]| world.run(&[&["deliveries", "prune"], options].concat()).text();
+    let left = prune(&["--keep", "0"]);
+    assert!(left.starts_with("deleted 1 delivery · 1 left, 1 of which wait for"), "{left}");
+    let gone = prune(&["--held"]);
+    assert!(gone.starts_with("deleted 1 delivery · 0 left · "), "{gone}");
 }

@@ -15,10 +15,10 @@ use crate::store::{Limits, Pruned, Pruner};
 
 /// Delete old deliveries, and give their space on disk back
 ///
-/// What is outside of any limit that is given goes, oldest first. A listen that runs is not held up. Numbers are never
-/// given again. `listen --keep` does it by itself.
+/// What is outside of any limit that is given goes, oldest first, but for what waits for its target. A listen that runs is
+/// not held up. Numbers are never given again. `listen --keep` does it by itself.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("limits").required(true).multiple(true).args(["older_than", "keep", "max_size"]))]
+#[command(group = clap::ArgGroup::new("limits").required(true).multiple(true).args(["older_than", "keep", "max_size", "held"]))]
 #[command(after_help = "Examples:\n  mbaas-dev deliveries prune --older-than 7d\n  \
     mbaas-dev deliveries prune --keep 1000 --max-size 500M --dry-run")]
 pub struct PruneArgs {
@@ -31,6 +31,9 @@ pub struct PruneArgs {
     /// The oldest ones, until the record is not larger: 500M, 1G
     #[arg(long, value_name = "SIZE", value_parser = size_argument)]
     max_size: Option<u64>,
+    /// All that wait for their target (`listen --hold`), and will not be sent then
+    #[arg(long)]
+    held: bool,
     /// Only say what would go
     #[arg(long)]
     dry_run: bool,
@@ -44,6 +47,7 @@ pub fn run(arguments: &PruneArgs, session: &Session) -> anyhow::Result<Exit> {
         before: arguments.older_than.map(|age| session.clock.now() - age),
         keep: arguments.keep,
         max_bytes: arguments.max_size,
+        held: arguments.held,
     };
     let (mut pruned, mut bytes) = (Pruned::default(), (0, 0));
     if let Some(mut pruner) = Pruner::open(session.state.path(), session.clock.clone())? {
@@ -74,7 +78,9 @@ fn object(pruned: Pruned, dry_run: bool, (before, after): (u64, u64)) -> String 
         "by_age": pruned.by_age,
         "by_count": pruned.by_count,
         "by_size": pruned.by_size,
+        "by_held": pruned.by_held,
         "left": pruned.left,
+        "held": pruned.held,
         "bytes_before": before,
         "bytes_after": (!dry_run).then_some(after),
     })
@@ -84,11 +90,16 @@ fn object(pruned: Pruned, dry_run: bool, (before, after): (u64, u64)) -> String 
 fn sentence(pruned: Pruned, dry_run: bool, (before, after): (u64, u64)) -> String {
     let plural = if pruned.gone() == 1 { "y" } else { "ies" };
     let (gone, left) = (pruned.gone(), pruned.left);
+    let held = match pruned.held {
+        0 => String::new(),
+        held => format!(", {held} of which wait for their target (`--held` deletes those)"),
+    };
     if dry_run {
         return format!(
-            "would delete {gone} deliver{plural} · {left} would be left · {} on disk now",
+            "would delete {gone} deliver{plural} · {left} would be left{held} · {} on disk now",
             size(before)
         );
     }
-    format!("deleted {gone} deliver{plural} · {left} left · {} on disk, {} before", size(after), size(before))
+    let (before, after) = (size(before), size(after));
+    format!("deleted {gone} deliver{plural} · {left} left{held} · {after} on disk, {before} before")
 }

@@ -66,8 +66,8 @@ fn the_oldest_go_by_age_and_by_count() {
     let (folder, mut pruner) = record(1000, 100);
     let pruned = prune(&mut pruner, Limits { before: Some(at(300)), ..Limits::default() });
     assert_eq!(pruned, Pruned { by_age: 300, left: 700, ..Pruned::default() });
-    let pruned = prune(&mut pruner, Limits { before: Some(at(400)), keep: Some(10), max_bytes: None });
-    assert_eq!(pruned, Pruned { by_age: 100, by_count: 590, by_size: 0, left: 10 });
+    let pruned = prune(&mut pruner, Limits { before: Some(at(400)), keep: Some(10), ..Limits::default() });
+    assert_eq!(pruned, Pruned { by_age: 100, by_count: 590, left: 10, ..Pruned::default() });
     assert_eq!(numbers(folder.path()), (991..=1000).collect::<Vec<_>>());
     assert_eq!(prune(&mut pruner, Limits { keep: Some(10), ..Limits::default() }).gone(), 0);
     assert_eq!(prune(&mut pruner, Limits::default()).left, 10);
@@ -84,14 +84,19 @@ fn numbers_are_never_given_again_and_attempts_go_with_their_deliveries() {
 }
 
 #[test]
-fn what_waits_for_its_target_stays() {
+fn what_waits_for_its_target_stays_unless_it_is_to_go() {
     let (folder, mut pruner) = record(10, 100);
     pruner.connection.execute_batch("INSERT INTO held VALUES (1, '3000'), (4, '3000')").unwrap();
     let pruned = prune(&mut pruner, Limits { before: Some(at(5)), ..Limits::default() });
     assert_eq!((pruned.by_age, numbers(folder.path())), (3, vec![1, 4, 6, 7, 8, 9, 10]));
     let pruned = prune(&mut pruner, Limits { keep: Some(0), ..Limits::default() });
     assert_eq!((pruned.by_count, numbers(folder.path())), (5, vec![1, 4]));
-    assert_eq!(prune(&mut pruner, Limits { max_bytes: Some(1), ..Limits::default() }).left, 2);
+    let pruned = prune(&mut pruner, Limits { max_bytes: Some(1), ..Limits::default() });
+    assert_eq!((pruned.left, pruned.held), (2, 2));
+    add(folder.path(), &Clock::fixed(at(0), 2), 0..2, 100);
+    let pruned = prune(&mut pruner, Limits { held: true, keep: Some(1), ..Limits::default() });
+    assert_eq!(pruned, Pruned { by_held: 2, by_count: 1, left: 1, ..Pruned::default() });
+    assert_eq!((pruner.held().unwrap(), numbers(folder.path())), (0, vec![12]));
 }
 
 #[test]

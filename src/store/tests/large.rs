@@ -158,7 +158,7 @@ async fn strange_places_are_damage_and_never_a_panic() {
         reader(folder.path()).list(&Query { limit: 9, ..Query::default() }).ok();
         found(folder.path(), "8a").ok();
         examine(folder.path()).ok();
-        let limits = Limits { keep: Some(3), max_bytes: Some(u64::MAX), before: None };
+        let limits = Limits { keep: Some(3), max_bytes: Some(u64::MAX), ..Limits::default() };
         Pruner::open(folder.path(), clock(9)).unwrap().unwrap().prune(&limits, Duration::ZERO, || true).ok();
     }
     assert_eq!((lost, damaged), (2, 17));
