@@ -9,7 +9,7 @@ use super::listen::ListenArgs;
 use super::report::Exit;
 use super::{Session, roads};
 use crate::app::doctor::{self, Check, database, network, state_folder, traps};
-use crate::model::{Delivery, FORMAT_VERSION, Printable, Target};
+use crate::model::{Delivery, FORMAT_VERSION, Outcome, Printable, Target};
 use crate::store::{self, Query, Reader};
 
 /// How many of the newest deliveries are looked at.
@@ -101,12 +101,13 @@ fn recent(session: &Session) -> Vec<Delivery> {
 }
 
 /// Where the running listen forwards to, and what is configured on this machine; without either, where the newest
-/// delivery went, if that is on this machine.
+/// delivery got no answer, if that is on this machine. Where it got one, nobody needs to be there any more.
 fn handlers(forward: Option<String>, configured: Vec<Target>, deliveries: &[Delivery]) -> Vec<Target> {
     let mut targets: Vec<Target> = forward.and_then(|forward| forward.parse().ok()).into_iter().collect();
     targets.extend(configured.into_iter().filter(Target::is_loopback));
     if targets.is_empty() {
         let newest = deliveries.iter().find_map(Delivery::last_attempt);
+        let newest = newest.filter(|attempt| matches!(attempt.outcome, Outcome::Failed(_)));
         let newest = newest.and_then(|newest| newest.target.parse().ok()).filter(Target::is_loopback);
         targets.extend(newest);
     }

@@ -578,6 +578,17 @@ fn doctor_finds_a_handler_that_is_not_there_or_on_the_other_family() {
 }
 
 #[test]
+fn doctor_asks_for_a_handler_that_gave_no_answer_and_for_none_that_did_its_work() {
+    let (world, handler) = (World::new(), Handler::start());
+    assert_eq!(world.run(&["trigger", "event.added", "--to", &handler.target()]).code(), 0);
+    drop(handler);
+    assert_eq!(findings_of(&world, "handler"), Vec::<String>::new());
+    let (nobody, _held) = nobody();
+    assert_eq!(world.run(&["trigger", "event.added", "--to", &nobody]).code(), 5);
+    assert!(findings_of(&world, "handler")[0].contains("nobody listens"));
+}
+
+#[test]
 fn doctor_looks_at_every_handler_that_is_configured() {
     let (world, handler) = (World::new(), Handler::start());
     let ((first, _first), (second, _second)) = (nobody(), nobody());
