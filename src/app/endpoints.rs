@@ -128,6 +128,10 @@ fn filter(events: &Value, known: &[EventType]) -> Result<EventFilter, String> {
     let names: Vec<&str> =
         names.iter().map(|name| name.as_str().ok_or_else(wrong)).collect::<Result<_, _>>()?;
     let is_known = |name: &str| known.iter().any(|event| event.as_str() == name);
+    if let Some(glob) = names.iter().find(|name| name.contains(['*', '?', '!'])) {
+        let every = "leave `events` out to get every event";
+        return Err(format!("`events` has names, not globs such as `{}`; {every}", glob.escape_debug()));
+    }
     if let Some(name) = names.iter().find(|name| !is_known(name)) {
         let hint = hint(name, known.iter().map(EventType::as_str));
         return Err(format!("`events` has the unknown event `{}`{hint}", name.escape_debug()));

@@ -1,6 +1,8 @@
-//! Globs that match no event type that is known: most likely somebody mistyped them.
+//! What was asked for in vain: globs that match no event type that is known, most likely mistyped ones, and endpoints that
+//! an earlier one takes events from.
 
 use super::output::Output;
+use crate::app::endpoints::Endpoint;
 use crate::fixture::Catalogue;
 use crate::model::{EventFilter, EventType, Trouble, nearest};
 
@@ -9,22 +11,59 @@ pub fn in_vain<'a>(
     given: impl IntoIterator<Item = (&'static str, &'a EventFilter)>,
     catalogue: &Catalogue,
 ) -> Vec<Trouble> {
-    let known: Vec<EventType> = catalogue.entries().map(|entry| entry.name.event_type.clone()).collect();
+    let known = known(catalogue);
     let globs = |(option, filter): (_, &EventFilter)| {
         filter.in_vain(&known).into_iter().map(move |glob| (option, glob))
     };
     given.into_iter().flat_map(globs).map(|(option, glob)| trouble(option, &glob, &known)).collect()
 }
 
-/// Says it to people, as a part of the greeting.
+/// The events that an endpoint lists and does not get, since an earlier one takes them.
+pub fn taken(endpoints: &[Endpoint], catalogue: &Catalogue) -> Vec<Trouble> {
+    let mut known = known(catalogue);
+    known.sort_unstable();
+    known.dedup();
+    let fits = |endpoint: &Endpoint, event: &EventType| {
+        endpoint.events.as_ref().is_none_or(|events| events.matches(Some(event)))
+    };
+    let mut taken = Vec::new();
+    for (at, endpoint) in endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.events.is_some()) {
+        let listed: Vec<&EventType> = known.iter().filter(|event| fits(endpoint, event)).collect();
+        for (earlier, other) in endpoints[..at].iter().enumerate() {
+            let is_first = |event: &EventType| !endpoints[..earlier].iter().any(|first| fits(first, event));
+            let names = listed.iter().filter(|event| fits(other, event) && is_first(event));
+            let names: Vec<String> = names.map(|event| format!("`{event}`")).collect();
+            if !names.is_empty() {
+                taken.push(Trouble {
+                    code: "taken",
+                    message: format!(
+                        "endpoint {} of webhook_config.json does not get {}: endpoint {} does",
+                        at + 1,
+                        names.join(", "),
+                        earlier + 1
+                    ),
+                    hint: "a delivery goes to the first endpoint that it fits, and to that one only"
+                        .to_owned(),
+                });
+            }
+        }
+    }
+    taken
+}
+
+/// Says it to people, as a part of the greeting; a hint that several have once.
 pub fn warn(output: &Output, in_vain: &[Trouble]) {
     let warning = output.talk_paint.odd("warning");
-    for trouble in in_vain {
-        output.talk(&format!("  {warning}     {}", trouble.message));
+    for alike in in_vain.chunk_by(|one, next| one.hint == next.hint) {
+        for trouble in alike {
+            output.talk(&format!("  {warning}     {}", trouble.message));
+        }
+        output.talk(&format!("              {}", alike[0].hint));
     }
-    if let Some(Trouble { hint, .. }) = in_vain.last() {
-        output.talk(&format!("              {hint}"));
-    }
+}
+
+fn known(catalogue: &Catalogue) -> Vec<EventType> {
+    catalogue.entries().map(|entry| entry.name.event_type.clone()).collect()
 }
 
 fn trouble(option: &str, glob: &str, known: &[EventType]) -> Trouble {

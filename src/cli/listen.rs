@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::{SecretArgs, TimeLimit, address, bytes, header, keep, size, size_or_zero, whole};
-use super::in_vain::{in_vain, warn};
+use super::in_vain::{in_vain, taken, warn};
 use super::inspector::{self, InspectorArgs};
 use super::keyboard::Keyboard;
 use super::keys::{Keys, SHORT};
@@ -39,7 +39,8 @@ use crate::store::Room;
 
 /// Receive webhooks, record every one, forward it to your handler and show what it answered
 ///
-/// The handler's answer goes back to the sender. Ctrl-C stops; a second Ctrl-C does not wait.
+/// The handler's answer goes back to the sender. Ctrl-C stops; a second Ctrl-C does not wait. Each option can be set by a
+/// variable of the environment as well, MBAAS_DEV_HOLD=true for --hold; `config show` lists what is set, and by what.
 #[derive(Debug, Args)]
 pub struct ListenArgs {
     /// Where your handler listens: 3000, localhost:3000, localhost:3000/hooks, https://…; without it deliveries
@@ -169,9 +170,11 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let secret = arguments.secret.choose(&session)?;
     let token = new_token(&session.clock);
     let (json, within, open) = (arguments.json, arguments.within, arguments.inspector.open());
-    let (holds, in_vain) = (arguments.hold, in_vain(arguments.filters(), &session.catalogue));
+    let holds = arguments.hold;
     let goal = Goal::new(arguments.expect.clone(), arguments.exit_after);
     let endpoints = session.endpoints()?;
+    let mut in_vain = in_vain(arguments.filters(), &session.catalogue);
+    in_vain.extend(taken(&endpoints, &session.catalogue));
     let tunnel = arguments.tunnel.settings(&session)?;
     let settings =
         Settings { tunnel, ..settings(arguments, &session.folder, &endpoints, &secret.keys, &token) };

@@ -40,9 +40,9 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use clap::builder::Resettable;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::output::{ColorChoice, Output, Volume};
 pub use self::report::Exit;
@@ -51,7 +51,7 @@ use self::settings_file::SettingsFile;
 use crate::app::endpoints::{BadConfig, ConfigFile, Endpoint};
 use crate::app::state::StateFolder;
 use crate::fixture::Catalogue;
-use crate::model::{Clock, Contract, EventType, printable_lines};
+use crate::model::{Clock, EventType, printable_lines};
 use crate::observers::terminal::Style;
 
 /// Local development tunnel and webhook simulator for Meeting BaaS webhooks.
@@ -179,8 +179,9 @@ impl Session {
 
     /// The endpoints of `webhook_config.json`.
     fn endpoints(&self) -> Result<Vec<Endpoint>, BadConfig> {
-        let of_preview = self.catalogue.entries().filter(|entry| entry.contract == Contract::Preview);
-        let known: Vec<EventType> = of_preview.map(|entry| entry.name.event_type.clone()).collect();
+        // Those of the page come first; whoever gets those of v2 writes the same file.
+        let known: Vec<EventType> =
+            self.catalogue.entries().map(|entry| entry.name.event_type.clone()).collect();
         self.config.read(&known)
     }
 
@@ -382,10 +383,23 @@ fn command() -> clap::Command {
         generated for this project]";
     // It shares the flag with those that work beside a running listen.
     let command = Cli::command()
-        .mut_subcommand("listen", |listen| listen.mut_arg("secret", |secret| secret.help(of_listen)));
+        .mut_args(with_variable)
+        .mut_subcommand("listen", |listen| listen.mut_arg("secret", |secret| secret.help(of_listen)))
+        .mut_subcommand("listen", |listen| listen.mut_args(with_variable));
     let command = without_empty_variables(command);
     let name = command.get_name().to_owned();
     named(command, &name)
+}
+
+/// An option with the environment variable of its name, unless it has one. Secrets are read by themselves.
+fn with_variable(option: clap::Arg) -> clap::Arg {
+    let Some(long) = option.get_long().filter(|long| *long != "secret" && option.get_env().is_none()) else {
+        return option;
+    };
+    let name = format!("MBAAS_DEV_{}", long.to_uppercase().replace('-', "_"));
+    let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
+    let option = option.env(name).hide_env(true);
+    if is_flag { option.value_parser(BoolishValueParser::new()) } else { option }
 }
 
 /// An environment variable that is set to nothing counts as not set.

@@ -286,3 +286,24 @@ fn a_glob_that_matches_no_known_event_is_told_of_at_the_start_and_waited_for_all
     assert_eq!(world.run_with_input(&["trigger", "-", "--to", &listening.url()], body.as_bytes()).code(), 0);
     assert_eq!(listening.wait().0.code(), Some(0), "it may be newer than this program");
 }
+
+#[test]
+fn an_endpoint_that_another_takes_events_from_is_told_of() {
+    let world = World::new();
+    world.write(
+        "webhook_config.json",
+        r#"[{"webhook_url": "http://localhost:1/a", "events": ["meeting.completed", "bot.completed"]},
+            {"webhook_url": "http://localhost:1/b", "events": ["bot.completed", "meeting.failed", "meeting.completed"]},
+            {"webhook_url": "http://localhost:1/c"},
+            {"webhook_url": "http://localhost:1/d", "events": ["meeting.failed", "calendar.synced"]}]"#,
+    );
+    let output = world.run_process(&["listen", "--port", "0", "--within", "10ms"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    let told: Vec<&str> = told.lines().skip_while(|line| !line.contains("warning")).take(4).collect();
+    insta::assert_snapshot!(told.join("\n"), @"
+    warning     endpoint 2 of webhook_config.json does not get `bot.completed`, `meeting.completed`: endpoint 1 does
+    warning     endpoint 4 of webhook_config.json does not get `meeting.failed`: endpoint 2 does
+    warning     endpoint 4 of webhook_config.json does not get `calendar.synced`: endpoint 3 does
+                a delivery goes to the first endpoint that it fits, and to that one only
+    ");
+}

@@ -75,8 +75,34 @@ fn variables_of_the_environment_are_checked_and_what_is_empty_is_not_set() {
     let said = String::from_utf8(wrong.stderr).unwrap();
     insta::assert_snapshot!(said, @"error: invalid value 'x' for '--port <PORT>': `x` is not a whole number from 0 to 65535");
 
+    let given =
+        show(&[("MBAAS_DEV_HOLD", "yes"), ("MBAAS_DEV_MAX_BODY", "1M"), ("MBAAS_DEV_COLOR", "never")]);
+    let given = String::from_utf8(given.stdout).unwrap();
+    let set: Vec<Vec<&str>> = given.lines().map(|line| line.split_whitespace().collect()).collect();
+    for line in [
+        ["hold", "yes", "MBAAS_DEV_HOLD"],
+        ["max-body", "1M", "MBAAS_DEV_MAX_BODY"],
+        ["color", "never", "MBAAS_DEV_COLOR"],
+    ] {
+        assert!(set.contains(&line.to_vec()), "{given}");
+    }
+    let wrong = show(&[("MBAAS_DEV_HOLD", "perhaps")]);
+    assert_eq!(wrong.status.code(), Some(2));
+
     let plain = show(&[]);
-    let names = ["PORT", "FORWARD", "CONFIG", "DATA_DIR", "TUNNEL", "ACCESS_TOKEN", "SECRET", "SECRET_V2"];
+    let names = [
+        "HOLD",
+        "ROUTE",
+        "COLOR",
+        "PORT",
+        "FORWARD",
+        "CONFIG",
+        "DATA_DIR",
+        "TUNNEL",
+        "ACCESS_TOKEN",
+        "SECRET",
+        "SECRET_V2",
+    ];
     let names = names.map(|name| format!("MBAAS_DEV_{name}"));
     let empty = show(&names.each_ref().map(|name| (name.as_str(), "")));
     assert_eq!(String::from_utf8(empty.stderr).unwrap(), "");
@@ -98,6 +124,7 @@ fn endpoints_that_cannot_be_used_are_named() {
         r#"{"webhook_url": "ftp://x"}"#,
         r#"{"webhook_url": "http://x", "event": ["meeting.failed"]}"#,
         r#"{"webhook_url": "http://x", "events": ["meeting.faild"]}"#,
+        r#"{"webhook_url": "http://x", "events": ["meeting.*"]}"#,
         r#"{"webhook_url": "http://x", "events": []}"#,
         r#"{"webhook_url": "http://x", "enabled": "yes"}"#,
         r#"[{"webhook_url": "http://x"}, {"webhook_url": "http://x", "secret": ""}]"#,
@@ -107,6 +134,11 @@ fn endpoints_that_cannot_be_used_are_named() {
         transcript.keep(&[config], &if config == "[]" { String::new() } else { done.whole() });
         assert_eq!(done.code(), if config == "[]" { 0 } else { 2 }, "{config}: {}", done.whole());
     }
+    // The file of the page, and what the other contracts send.
+    let known =
+        r#"{"webhook_url": "http://x", "events": ["meeting.failed", "bot.completed"], "secret": "x"}"#;
+    world.write("webhook_config.json", known);
+    assert_eq!(world.run(&["secret", "show"]).text(), "x\n");
     transcript.assert("endpoints");
 }
 
