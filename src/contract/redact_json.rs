@@ -45,6 +45,8 @@ pub(super) fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
     let (mut out, mut copied, mut at) = (Vec::new(), 0, 0);
     // Where the value of a secret's key has to begin, and where that of a key that names a pair.
     let (mut secret_at, mut name_at) = (None, None);
+    // How many brackets are open, and from how many on all texts are secrets: in the list or the object of such a key.
+    let (mut depth, mut secret_from) = (0_isize, None);
     let mut is_secret_pair = false;
     // In JSON, a string has no line ends: where one has, quotes may stand for something else.
     let mut is_likely = true;
@@ -52,6 +54,16 @@ pub(super) fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
         let start = memchr::memchr(b'"', &json[at..]).map_or(json.len(), |ahead| at + ahead);
         let between = &json[at..start];
         is_secret_pair &= !between.iter().any(|byte| b"{}".contains(byte));
+        for byte in between {
+            match byte {
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => {
+                    depth -= 1;
+                    secret_from = secret_from.filter(|from| depth >= *from);
+                }
+                _ => {}
+            }
+        }
         // There is nothing to find in JSON; but what looks like JSON need not be.
         if let Cow::Owned(redacted) = redact_text::redact_layer(between, layer) {
             out.extend_from_slice(&json[copied..at]);
@@ -68,6 +80,7 @@ pub(super) fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
         let is_key = json.get(next) == Some(&b':');
         let redacted = match redact_literal(literal, layer) {
             _ if secret_at == Some(start) && literal.len() > 2 => Cow::Borrowed(MASKED),
+            _ if secret_from.is_some() && !is_key && literal.len() > 2 => Cow::Borrowed(MASKED),
             redacted => redacted,
         };
         if redacted != literal {
@@ -78,6 +91,9 @@ pub(super) fn redact_layer(json: &[u8], layer: usize) -> Cow<'_, [u8]> {
         is_secret_pair |= name_at == Some(start) && is_secret(literal);
         let value_at = is_key.then(|| past_space(json, next + 1));
         secret_at = value_at.filter(|_| is_secret(literal) || (is_secret_pair && literal == b"\"value\""));
+        if secret_at.is_some_and(|at| json.get(at).is_some_and(|byte| b"[{".contains(byte))) {
+            secret_from = secret_from.or(Some(depth + 1));
+        }
         name_at = value_at.filter(|_| NAME_KEYS.contains(&literal));
         at = end;
     }
@@ -159,6 +175,12 @@ mod tests {
                 r#"{"API_KEY" : "[masked]","token":7,"Secret":""}"#,
             ),
             (r#"{"extra":"{\"password\":\"p\"}"}"#, r#"{"extra":"{\"password\":\"[masked]\"}"}"#),
+            (
+                r#"{"secrets":["a",["b"],{"k":"c"}],"x":["d"],"tokens":{"a":{"b":["e"]},"f":""},"y":[["g"],["h"]]}"#,
+                r#"{"secrets":["[masked]",["[masked]"],{"k":"[masked]"}],"x":["d"],"tokens":{"a":{"b":["[masked]"]},"f":""},"y":[["g"],["h"]]}"#,
+            ),
+            (r#"{"tokens":[],"a":["b"]}"#, r#"{"tokens":[],"a":["b"]}"#),
+            (r#"{"secrets":["ab"#, r#"{"secrets":["[masked]""#),
             (r#"["token","http://a:b@c"]"#, r#"["token","http://REDACTED@c"]"#),
             (r#"{"to\u006ben":"abc"}"#, r#"{"to\u006ben":"[masked]"}"#),
             (r#"{"u":"http://h/?key=abc"#, r#"{"u":"http://h/?key=REDACTED"#),

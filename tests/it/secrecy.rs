@@ -49,7 +49,7 @@ const QUERY: [&str; 8] = [
     "auth[session]={}",
     "jwt={}",
 ];
-const JSON: [&str; 26] = [
+const JSON: [&str; 29] = [
     r#""mp4":"https://s3.test/a.mp4?X-Amz-Signature={}""#,
     r#""audio":"https:\/\/s3.test\/a?X-Amz-Credential={}\u0026x=1""#,
     r#""transcript":"https://s3.test/t?X-Amz-Security-Token={}#end""#,
@@ -60,6 +60,9 @@ const JSON: [&str; 26] = [
     r#""deep":{"list":[[{"url":"wss://h.test/?token={}"}]]}"#,
     r#""note":"see (http://h.test/?password={}) and more""#,
     r#""api_key":"{}""#,
+    r#""api_keys":["a","{}"]"#,
+    r#""tokens":{"of":{"ana":"{}"}}"#,
+    r#""passwords":[{"is":"{}"}]"#,
     r#""Access-Token":"{}""#,
     r#""clientSecret":"{}""#,
     r#""pass\u0077ord":"{}""#,
