@@ -159,7 +159,7 @@ const FIXTURES: [&str; 46] = [
 ];
 
 /// Settings that came with a project, by the name of their file.
-const SETTINGS: [(&str, &str); 24] = [
+const SETTINGS: [(&str, &str); 29] = [
     ("mbaas-dev.toml", "[listen]\nforward = \"http://evil.example/\"\n"),
     ("mbaas-dev.toml", "[listen]\nroute = [\"*=http://evil.example/\"]\n"),
     ("mbaas-dev.toml", "[trigger]\nto = \"http://evil.example/\"\n"),
@@ -174,6 +174,11 @@ const SETTINGS: [(&str, &str); 24] = [
     ("mbaas-dev.toml", "[deliveries.prune]\nkeep = 1\n"),
     ("mbaas-dev.toml", "[deliveries.prune]\nolder-than = \"0s\"\n"),
     ("mbaas-dev.toml", "[deliveries.prune]\nmax-size = \"1K\"\n"),
+    ("mbaas-dev.toml", "[deliveries.prune]\nheld = true\n"),
+    ("mbaas-dev.toml", "[listen]\nkeep = \"1\"\n"),
+    ("mbaas-dev.toml", "[listen]\nbind = \"0.0.0.0\"\n"),
+    ("mbaas-dev.toml", "[listen]\ninsecure = true\n"),
+    ("mbaas-dev.toml", "data-dir = \"../other/.mbaas-dev\"\n"),
     ("mbaas-dev.toml", "[fixtures.init]\nforce = true\n"),
     ("mbaas-dev.toml", "[relay.release]\ndiscard = true\n"),
     ("mbaas-dev.toml", "include = \"SECRET\"\n"),
