@@ -1,10 +1,12 @@
 //! Where text goes: data to stdout, talk to stderr. The only file that writes to either.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
 
+use crate::model::printable_json;
 use crate::observers::paint::Paint;
 
 /// When to use colour.
@@ -93,8 +95,10 @@ impl Output {
         self
     }
 
-    /// A line of data. A closed pipe is an error, which ends the command with success.
+    /// A line of data; of one that is JSON, a terminal obeys nothing. A closed pipe is an error, which ends the command with
+    /// success.
     pub fn data(&self, line: &str) -> io::Result<()> {
+        let line = if line.starts_with('{') { printable_json(line) } else { Cow::Borrowed(line) };
         self.write_data(format!("{line}\n").as_bytes())
     }
 

@@ -29,7 +29,7 @@ pub use event::{BadName, EventName, EventType};
 pub use filter::{BadFilter, EventFilter};
 pub use headers::Headers;
 pub use nearest::nearest;
-pub use printable::{Printable, printable_lines};
+pub use printable::{Printable, printable_json, printable_lines};
 pub use relayed::{ChannelId, Line, NotAChannel, Relayed};
 pub use secret::{Secret, is_same_secretly};
 pub use shape::{FORMAT_VERSION, millis};

@@ -1,5 +1,6 @@
 //! Text from the wire on its way to a terminal: it can neither move the cursor nor pose as something else.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Shows bytes of unknown origin on one line.
@@ -63,6 +64,28 @@ pub fn printable_lines(text: &str) -> String {
         .join("\n")
 }
 
+/// JSON of unknown content on one line: what a terminal would obey is written as escapes, which say the same. Such characters
+/// stand within texts only.
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    if json.chars().all(is_plain) {
+        return Cow::Borrowed(json);
+    }
+    let mut printable = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if is_plain(character) {
+            printable.push(character);
+        } else {
+            let units = character
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .map(|unit| format!("\\u{unit:04x}"))
+                .collect::<String>();
+            printable.push_str(&units);
+        }
+    }
+    Cow::Owned(printable)
+}
+
 fn is_plain(character: char) -> bool {
     !character.is_control()
         && !matches!(character,
@@ -75,6 +98,16 @@ fn is_plain(character: char) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn json_says_the_same_and_is_plain(text in any::<String>()) {
+            let json = serde_json::to_string(&text).unwrap();
+            let printable = printable_json(&json);
+            prop_assert_eq!(serde_json::from_str::<String>(&printable).unwrap(), text);
+            prop_assert!(printable.chars().all(is_plain));
+        }
+    }
 
     #[test]
     fn escape_sequences_are_shown_and_text_is_kept() {

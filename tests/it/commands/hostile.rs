@@ -128,9 +128,11 @@ fn nothing_that_came_over_the_wire_writes_to_a_terminal_but_text() {
     let listed = world.run(all);
     assert_eq!(listed.text().lines().count(), taken, "each delivery is one line, and no other line is there");
     keep("list", listed);
+    keep("list --json", world.run(&["deliveries", "list", "--limit", "10000", "--json"]));
     for number in 1..=taken {
         let number = number.to_string();
         keep("show", world.run(&["deliveries", "show", &number]));
+        keep("show --json", world.run(&["deliveries", "show", &number, "--json"]));
         keep("verify", world.run(&["verify", &format!("#{number}")]));
     }
     // Each goes again to a handler that answers as badly, and its answer is shown whole.
