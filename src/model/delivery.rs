@@ -270,4 +270,9 @@ impl Delivery {
     pub fn last_attempt(&self) -> Option<&Attempt> {
         self.attempts.last().map(AsRef::as_ref)
     }
+
+    /// Whether the newest attempt was acknowledged.
+    pub fn is_acknowledged(&self) -> bool {
+        self.last_attempt().is_some_and(|last| last.outcome.is_acknowledged())
+    }
 }

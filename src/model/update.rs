@@ -52,9 +52,7 @@ impl Update {
     /// Whether whoever wants to see failures only wants to see it.
     pub fn is_of_failure(&self) -> bool {
         match self {
-            Self::Attempted(delivery, _) => {
-                delivery.last_attempt().is_none_or(|attempt| !attempt.outcome.is_acknowledged())
-            }
+            Self::Attempted(delivery, _) => !delivery.is_acknowledged(),
             Self::NotForwarded(delivery) => {
                 matches!(delivery.not_forwarded, Some(NotForwarded::Unverified | NotForwarded::Incomplete))
             }

@@ -56,9 +56,7 @@ enum End {
 fn finished(update: &Update) -> Option<(&Delivery, End)> {
     match update {
         Update::Attempted(delivery, Then::Over) => {
-            let acknowledged =
-                delivery.last_attempt().is_some_and(|attempt| attempt.outcome.is_acknowledged());
-            Some((delivery, if acknowledged { End::Acknowledged } else { End::Failed }))
+            Some((delivery, if delivery.is_acknowledged() { End::Acknowledged } else { End::Failed }))
         }
         Update::NotForwarded(delivery) => {
             let end = match delivery.not_forwarded? {

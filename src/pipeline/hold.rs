@@ -33,6 +33,7 @@ struct Parts {
 }
 
 /// What became of a delivery that had its turn.
+#[derive(PartialEq, Eq)]
 enum Turn {
     /// It went through, to whatever answer.
     Taken,
@@ -78,16 +79,13 @@ impl Hold {
         Ok(reader.awaited()?.iter().filter_map(|target| target.parse().ok()).collect())
     }
 
-    /// Sends on what waits for `target`, in order, each time that it is there, until nothing waits.
+    /// Sends on what waits for `target`, in order, each time that it is there, until nothing waits or this program ends: then
+    /// the one that is under way has as long as all others.
     pub async fn drain(&self, pipeline: &Pipeline, target: &Target) {
-        loop {
-            pipeline.0.presence.until_up(target).await;
-            match self.next(target).await {
-                Ok(Some(recorded)) => {
-                    if let Turn::Away = self.take_turn(pipeline, target, recorded).await {
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
+        let stop = &pipeline.0.stop;
+        while stop.run_until_cancelled(pipeline.0.presence.until_up(target)).await.is_some() {
+            let has_rest = match self.next(target).await {
+                Ok(Some(recorded)) => self.take_turn(pipeline, target, recorded).await == Turn::Away,
                 Ok(None) => {
                     let mut closed = self.0.closed.write().await;
                     // One may have come while nobody held the lock.
@@ -95,22 +93,28 @@ impl Hold {
                         closed.remove(&target.to_string());
                         return;
                     }
+                    false
                 }
                 Err(error) => {
                     pipeline.report(&error);
-                    tokio::time::sleep(PAUSE).await;
+                    true
                 }
+            };
+            if has_rest && stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+                return;
             }
         }
     }
 
     async fn take_turn(&self, pipeline: &Pipeline, target: &Target, recorded: Recorded) -> Turn {
         let Recorded { delivery, request } = recorded;
+        // Whoever has just recorded it is still about to keep its headers.
+        drop(self.0.closed.write().await);
         let request = match self.kept(delivery.number) {
             Some(headers) => Request { headers, ..request },
             None => request,
         };
-        let handed = pipeline.0.forward.send(target, &request).await;
+        let Some(handed) = pipeline.hand_on(target, &request).await else { return Turn::Away };
         let number = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let (attempt, ..) = handed.into_attempt(number);
         pipeline.0.presence.note(target, &attempt.outcome);
@@ -152,7 +156,8 @@ impl Hold {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 
-    fn forget(&self, number: i64) {
+    /// Keeps them no more.
+    pub fn forget(&self, number: i64) {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Pipeline;
+use super::{Made, Pipeline};
 use crate::forward::{Handed, WireAnswer};
 use crate::model::{Delivery, Failure, FailureKind, Origin, Outcome, Target};
 use crate::store::{Came, Query, Reader, StoreError, Waiting};
@@ -27,6 +27,11 @@ pub(super) fn handed_to_nobody(target: &Target, path: &str, since: Timestamp) ->
         wire: WireAnswer::default(),
         rest: None,
     }
+}
+
+/// The attempt that an earlier run made and knew no end of.
+pub(super) fn attempt_of_earlier(delivery: &Delivery, target: &Target) -> Made {
+    handed_to_nobody(target, &delivery.path, delivery.received_at).into_attempt(1)
 }
 
 impl Pipeline {
@@ -72,8 +77,7 @@ impl Pipeline {
 
     /// Records that a delivery which an earlier run left has failed, or lets it wait for its target.
     pub async fn give_up(&self, delivery: &Delivery, target: Target) -> Result<(), StoreError> {
-        let handed = handed_to_nobody(&target, &delivery.path, delivery.received_at);
-        let (attempt, ..) = handed.into_attempt(1);
+        let (attempt, ..) = attempt_of_earlier(delivery, &target);
         let waiting = if self.0.holds_when_away { Waiting::For(target) } else { Waiting::AsBefore };
         self.0.store.record_attempt(delivery.number, attempt, waiting).await
     }

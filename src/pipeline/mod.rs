@@ -18,8 +18,8 @@ pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed, Manner, Rest, WireAnswer};
 use crate::model::{
-    Attempt, Delivery, FailureKind, Incoming, Meanwhile, NotForwarded, Origin, Outcome, Target, Then,
-    Trouble, Update,
+    Attempt, Delivery, FailureKind, Incoming, Meanwhile, NotForwarded, Origin, Outcome, Request, Target,
+    Then, Trouble, Update,
 };
 use crate::store::{Store, StoreError, Waiting};
 
@@ -218,6 +218,9 @@ impl Pipeline {
         recorded: Arc<Delivery>,
         target: Target,
     ) -> Result<Delivered, StoreError> {
+        if let Some(held) = self.wait_behind_others(&incoming, &recorded, &target).await {
+            return held.map(Delivered::waiting);
+        }
         let (ready, wait) = oneshot::channel();
         let this = self.clone();
         self.0.tasks.spawn(Box::pin(async move {
@@ -314,15 +317,17 @@ impl Pipeline {
         let delivered = Delivered { delivery: Arc::clone(&delivery), wire, rest, settled };
         if let Some(hold) = to_hold {
             let waiting = Waiting::For(target.clone());
+            // Before it has its turn.
+            hold.keep(delivery.number, &incoming.outgoing().headers);
             match self.0.store.record_attempt(delivery.number, attempt, waiting).await {
                 Ok(()) => {
-                    hold.keep(delivery.number, &incoming.outgoing().headers);
                     self.0.bus.publish(Update::Held(Arc::clone(&delivery)));
                     settle.send(()).ok();
                     drop(ready.send(Ok(delivered)));
                     self.close(hold, &target).await;
                 }
                 Err(error) => {
+                    hold.forget(delivery.number);
                     self.report(&error);
                     drop(ready.send(Err(error)));
                 }
@@ -354,17 +359,36 @@ impl Pipeline {
             return;
         }
         let (this, hold, target) = (self.clone(), hold.clone(), target.clone());
-        self.0.tasks.spawn(async move {
-            tokio::select! {
-                () = this.0.stop.cancelled() => {}
-                () = hold.drain(&this, &target) => {}
-            }
-        });
+        self.0.tasks.spawn(async move { hold.drain(&this, &target).await });
     }
 
     /// Records a delivery, of which its observers hear at once.
     async fn record(&self, incoming: Arc<Incoming>) -> Result<Arc<Delivery>, StoreError> {
         self.0.store.record(incoming).await.inspect_err(|error| self.report(error))
+    }
+
+    /// Lets a delivery of an earlier run wait for its target, if it has to: the attempt of that run has failed.
+    async fn wait_behind_others(
+        &self,
+        incoming: &Incoming,
+        recorded: &Arc<Delivery>,
+        target: &Target,
+    ) -> Option<Result<Arc<Delivery>, StoreError>> {
+        let hold = self.0.hold.as_ref()?;
+        if self.0.presence.is_paused() {
+            self.close(hold, target).await;
+        }
+        let _closed = hold.closed(target).await?;
+        hold.keep(recorded.number, &incoming.outgoing().headers);
+        let (attempt, ..) = left::attempt_of_earlier(recorded, target);
+        let waiting = Waiting::For(target.clone());
+        let held = self.0.store.record_attempt(recorded.number, Arc::clone(&attempt), waiting).await;
+        Some(held.map(|()| {
+            let held = Delivery { attempts: vec![attempt], held: true, ..(**recorded).clone() };
+            let held = Arc::new(held);
+            self.0.bus.publish(Update::Held(Arc::clone(&held)));
+            held
+        }))
     }
 
     async fn record_held(
@@ -385,18 +409,23 @@ impl Pipeline {
             _ => None,
         };
         let request = incoming.outgoing();
-        let mut handing = pin!(async {
-            let _permit = self.0.parallel.acquire().await;
-            self.0.forward.send(target, &request).await
-        });
         // A relay sends again what it has no answer to.
         if incoming.relayed.is_some() {
-            return handing.await;
+            return self.send(target, &request).await;
         }
-        tokio::select! {
-            handed = &mut handing => handed,
-            () = self.0.cut.cancelled() => left::handed_to_nobody(target, &request.path, incoming.received_at),
-        }
+        let handed = self.hand_on(target, &request).await;
+        handed.unwrap_or_else(|| left::handed_to_nobody(target, &request.path, incoming.received_at))
+    }
+
+    /// Sends a request, unless nobody waits for its answer any more.
+    async fn hand_on(&self, target: &Target, request: &Request) -> Option<Handed> {
+        self.0.cut.run_until_cancelled(self.send(target, request)).await
+    }
+
+    /// Sends a request when it is its turn.
+    async fn send(&self, target: &Target, request: &Request) -> Handed {
+        let _permit = self.0.parallel.acquire().await;
+        self.0.forward.send(target, request).await
     }
 
     fn report(&self, error: &StoreError) {
@@ -457,39 +486,4 @@ impl Delivered {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::forward;
-    use crate::model::Clock;
-
-    #[test]
-    fn what_is_only_recorded_is_told_even_when_the_sender_has_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::real();
-        let incoming = Incoming::plain(&clock);
-        let (bus, tasks) = (Bus::new(), TaskTracker::new());
-        let mut updates = bus.subscribe();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let parts = Parts {
-                store: Store::open(folder.path()).unwrap(),
-                forward: Forward::new(forward::Settings::default(), clock, tasks.clone()),
-                bus: bus.clone(),
-                hold: None,
-                tasks: tasks.clone(),
-                stop: CancellationToken::new(),
-            };
-            let pipeline = Pipeline::new(parts, &Settings { parallel: 1, retries: 0, hold: false });
-            tokio::select! {
-                biased;
-                _ = pipeline.record_only(Arc::new(incoming), NotForwarded::NoTarget) => panic!("it has to wait for the disk"),
-                () = std::future::ready(()) => {}
-            }
-            tasks.close();
-            tasks.wait().await;
-        });
-        bus.close();
-        assert!(matches!(updates.blocking_recv(), Ok(Update::Received(_))));
-        assert!(matches!(updates.blocking_recv(), Ok(Update::NotForwarded(_))));
-    }
-}
+mod tests;

@@ -86,8 +86,17 @@ impl Presence {
 
     /// Waits until the target is there, as far as is known, and nothing is paused.
     pub async fn until_up(&self, target: &Target) {
+        self.while_it_holds(|| self.is_paused() || self.is_down(target)).await;
+    }
+
+    /// Waits until nothing is paused.
+    pub async fn until_resumed(&self) {
+        self.while_it_holds(|| self.is_paused()).await;
+    }
+
+    async fn while_it_holds(&self, condition: impl Fn() -> bool) {
         let mut came_back = self.0.came_back.subscribe();
-        while self.is_paused() || self.is_down(target) {
+        while condition() {
             // The sender is part of what this is a handle to.
             drop(came_back.changed().await);
         }

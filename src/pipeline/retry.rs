@@ -24,7 +24,7 @@ pub struct Slot<'a>(SemaphorePermit<'a>);
 impl Pipeline {
     /// Whether a delivery is tried again. With too many waiting already, it is left to `replay --failed`.
     pub(super) fn slot(&self, delivery: &Delivery) -> Option<Slot<'_>> {
-        if self.0.retries == 0 || is_acknowledged(delivery) {
+        if self.0.retries == 0 || delivery.is_acknowledged() {
             return None;
         }
         self.0.retrying.try_acquire().ok().map(Slot)
@@ -40,9 +40,13 @@ impl Pipeline {
     ) {
         let mut delivery = delivery;
         for retry in 1..=self.0.retries {
+            let wait = async {
+                tokio::time::sleep(pause(retry)).await;
+                self.0.presence.until_resumed().await;
+            };
             tokio::select! {
                 () = self.0.stop.cancelled() => return,
-                () = tokio::time::sleep(pause(retry)) => {}
+                () = wait => {}
             }
             let handed = self.hand_over(&incoming, &target).await;
             let (attempt, ..) = handed.into_attempt(retry.saturating_add(1));
@@ -54,7 +58,7 @@ impl Pipeline {
             if let Err(error) = recorded {
                 self.report(&error);
             }
-            let is_over = is_acknowledged(&delivery) || retry == self.0.retries;
+            let is_over = delivery.is_acknowledged() || retry == self.0.retries;
             let then = if is_over { Then::Over } else { Then::AgainIn(pause(retry + 1)) };
             self.0.bus.publish(Update::Attempted(Arc::clone(&delivery), then));
             if is_over {
@@ -63,10 +67,6 @@ impl Pipeline {
         }
         drop(slot.0);
     }
-}
-
-fn is_acknowledged(delivery: &Delivery) -> bool {
-    delivery.last_attempt().is_some_and(|last| last.outcome.is_acknowledged())
 }
 
 /// The pause before the n-th retry.

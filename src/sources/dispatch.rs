@@ -129,8 +129,7 @@ impl Road {
                 let delivery = Delivery::clone(&delivered.delivery);
                 // Should its outcome be lost, the delivery itself is still on disk.
                 drop(delivered.settled.await);
-                let accepted =
-                    delivery.last_attempt().is_some_and(|attempt| attempt.outcome.is_acknowledged());
+                let accepted = delivery.is_acknowledged();
                 Ok(Sent { delivery, accepted })
             }
         }
