@@ -146,6 +146,25 @@ async fn one_that_is_lost_is_told_once_and_holds_up_none_behind_it() {
 }
 
 #[tokio::test]
+async fn a_small_one_that_cannot_be_read_holds_up_none_behind_it_either() {
+    let folder = tempdir().unwrap();
+    let store = open(&folder);
+    let claim = store.claim(claimant(1)).await.unwrap();
+    store.leave(claim.channel, claim.epoch);
+    let small = Message { request: Request { body: Bytes::new(), ..message("").request }, ..message("") };
+    store.put(claim.channel, Arc::new(small)).await.unwrap();
+    put(&store, &claim, &["a"]).await;
+    store.close().await;
+    let connection = rusqlite::Connection::open(folder.path().join("relay.db")).unwrap();
+    connection.execute("UPDATE messages SET sealed = x'00' WHERE typeof(sealed) = 'blob'", []).unwrap();
+    let store = open(&folder);
+    let claim = store.claim(claimant(1)).await.unwrap();
+    let error = store.next(claim.channel, claim.epoch, 0).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert_eq!(texts(&store, &claim, 1).await, ["a"]);
+}
+
+#[tokio::test]
 async fn messages_of_earlier_formats_come_out_of_the_tables() {
     let folder = tempdir().unwrap();
     let store = open(&folder);

@@ -166,13 +166,12 @@ fn fill(
         };
         let damage = || StoreError::Damaged { file: file.to_path_buf(), detail: damaged.to_owned() };
         let request = sealed.and_then(|sealed| key.open(&channel, &id, sealed).ok_or_else(damage));
-        let request = match (request, place) {
-            (Ok(request), _) => request,
-            (Err(error), Some(_)) => {
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => {
                 found.lost.push((seq, unsigned(row.get(3)?), error));
                 continue;
             }
-            (Err(_), None) => return Err(unreadable(4, damaged)),
         };
         let arrived_at = Timestamp::from_microsecond(row.get(2)?).map_err(|error| unreadable(2, error))?;
         let message = Message { id, arrived_at, request };
