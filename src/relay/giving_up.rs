@@ -9,14 +9,14 @@ use super::access::Admission;
 use super::answers::{answer, report, try_again};
 use super::metrics::Refused;
 use super::owner::{Admitted, admit};
+use super::proxies::Sender;
 use super::{News, Parts};
 use crate::serve::{Arrived, Body};
 use crate::store::relay::{Claimant, NotGivenUp};
 use crate::tunnel::DISCARD;
 
 /// Gives up the channel of a listen token; the answer says what became of it.
-pub async fn give_up(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
-    let sender = relay.sender(&arrived);
+pub async fn give_up(relay: &Arc<Parts>, arrived: &Arrived, sender: Sender) -> Response<Body> {
     let Admitted { admission: Admission { name, .. }, token, has } =
         match admit(relay, &sender, arrived.request.headers()) {
             Ok(admitted) => admitted,

@@ -38,23 +38,21 @@ pub fn address(uri: &Uri) -> Option<(ChannelId, String)> {
 }
 
 /// Takes one request for a channel; the answer is for its sender.
-pub async fn take(relay: &Parts, channel: ChannelId, path: String, arrived: Arrived) -> Response<Body> {
-    let sender = relay.sender(&arrived);
-    let (told, response) = match admit(relay, sender) {
-        Ok(()) => decide(relay, channel, path, arrived, sender).await,
-        Err(decision) => *decision,
-    };
+pub async fn take(
+    relay: &Parts,
+    channel: ChannelId,
+    path: String,
+    arrived: Arrived,
+    sender: Sender,
+) -> Response<Body> {
+    let (told, response) = decide(relay, channel, path, arrived, sender).await;
     relay.metrics.told(told);
     response
 }
 
 /// What is not even the name of a channel: the answer is that of any that there is not.
-pub fn nowhere(relay: &Parts, arrived: &Arrived) -> Response<Body> {
-    let sender = relay.sender(arrived);
-    let (told, response) = match admit(relay, sender) {
-        Ok(()) => unknown(relay, sender),
-        Err(decision) => *decision,
-    };
+pub fn nowhere(relay: &Parts, sender: Sender) -> Response<Body> {
+    let (told, response) = unknown(relay, sender);
     relay.metrics.told(told);
     response
 }
@@ -62,15 +60,15 @@ pub fn nowhere(relay: &Parts, arrived: &Arrived) -> Response<Body> {
 /// An answer, and what it tells its sender.
 type Decision = (Told, Response<Body>);
 
-/// Whether an address may ask at all.
-fn admit(relay: &Parts, sender: Sender) -> Result<(), Box<Decision>> {
+/// Whether an address may ask at all, for whatever it is.
+pub fn admit(relay: &Parts, sender: Sender) -> Result<(), Box<Response<Body>>> {
     let (Some(address), Some(most)) = (limited(sender), relay.settings.most_per_address.per_second) else {
         return Ok(());
     };
     relay.of_addresses.take(subscriber(address), Rate::per_second(most)).map_err(|pause| {
         relay.complain_of(address, "its requests come faster than --max-rate-per-address");
         let message = "requests come faster from this address than they may";
-        Box::new((Told::Address, try_again(seconds(pause), "address_rate", message)))
+        Box::new(try_again(seconds(pause), "address_rate", message))
     })
 }
 

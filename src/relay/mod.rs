@@ -271,17 +271,22 @@ impl Parts {
         if let Some(Peer { address, is_one_too_many: true }) = arrived.peer {
             return self.turn_away(address);
         }
+        let sender = self.sender(&arrived);
+        if let Err(refusal) = ingest::admit(&self, sender) {
+            self.metrics.told(Told::Address);
+            return *refusal;
+        }
         let uri = arrived.request.uri();
         match uri.path() {
             tunnel::PATH if arrived.request.method() == Method::DELETE => {
-                giving_up::give_up(&self, arrived).await
+                giving_up::give_up(&self, &arrived, sender).await
             }
-            tunnel::PATH => owner::open(&self, arrived).await,
+            tunnel::PATH => owner::open(&self, arrived, sender).await,
             "/healthz" => self.health(),
             "/metrics" => answers::text(Metrics::TYPE, self.metrics.text(&self.store.health())),
             _ => match ingest::address(uri) {
-                Some((channel, path)) => ingest::take(&self, channel, path, arrived).await,
-                None => ingest::nowhere(&self, &arrived),
+                Some((channel, path)) => ingest::take(&self, channel, path, arrived, sender).await,
+                None => ingest::nowhere(&self, sender),
             },
         }
     }

@@ -50,8 +50,7 @@ struct Guest {
 }
 
 /// Opens a tunnel; the answer is 101, or why there is none.
-pub async fn open(relay: &Arc<Parts>, arrived: Arrived) -> Response<Body> {
-    let sender = relay.sender(&arrived);
+pub async fn open(relay: &Arc<Parts>, arrived: Arrived, sender: Sender) -> Response<Body> {
     let mut request = arrived.request;
     if request.method() != Method::GET {
         return report(

@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::store::relay::TokenHash;
 
+/// How many tunnels of one listen token there may be at a time: one is displaced by the next, which takes a moment.
+const MOST_OF_TOKEN: usize = 4;
+
 /// The places for tunnels.
 #[derive(Debug)]
 pub struct Places {
@@ -42,9 +45,9 @@ impl Places {
     ) -> Option<Place> {
         let mut taken = self.lock();
         let of_tenant = taken.by_tenant.get(tenant);
-        let is_known = of_tenant.is_some_and(|tokens| tokens.contains_key(&token));
+        let of_token = of_tenant.and_then(|tokens| tokens.get(&token)).copied().unwrap_or_default();
         let has_room = most_of_tenant.is_none_or(|most| of_tenant.map_or(0, HashMap::len) < most);
-        if taken.all >= self.most || !(is_known || has_room) {
+        if taken.all >= self.most || of_token >= MOST_OF_TOKEN || !(of_token > 0 || has_room) {
             return None;
         }
         taken.all += 1;
@@ -92,6 +95,11 @@ mod tests {
         let rest: Vec<Place> = (0..4_u8).map_while(|tenant| take(&tenant.to_string(), one)).collect();
         assert_eq!(rest.len(), 2);
         drop((next, of_another, rest));
+        let places = Places::new(9);
+        let of_one = || places.take(&"a".into(), one, None);
+        let most: Vec<Place> = (0..9).map_while(|_| of_one()).collect();
+        assert_eq!(most.len(), MOST_OF_TOKEN);
+        drop(most);
         assert_eq!(places.lock().all, 0);
         assert!(places.lock().by_tenant.is_empty());
     }

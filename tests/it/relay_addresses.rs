@@ -48,6 +48,14 @@ fn an_address_sends_no_faster_than_it_may_and_holds_up_no_other() {
     let of_network = |last: usize| post(&relay, &channel, &format!("2001:db8:1:2::{last:x}")).status;
     assert!((0..30).map(of_network).any(|status| status == 503));
     assert_eq!(post(&relay, &channel, "2001:db8:1:3::1").status, 200);
+    // Whatever it is that is asked for: access tokens are guessed no faster either.
+    for path in ["/healthz", "/metrics", "/tunnel"] {
+        let ask = |_| {
+            let of = "X-Forwarded-For: 203.0.113.20\r\nX-Forwarded-Proto: https\r\n";
+            send(&relay.address, "GET", path, of, b"").unwrap().status
+        };
+        assert!((0..30).map(ask).any(|status| status == 503), "{path}");
+    }
     assert!(metric(&relay, "requests_total{told=\"address_rate\"}") > refused.len() as u64);
     let limited = relay.next("limited");
     assert_eq!(limited["from"], "203.0.113.9");
