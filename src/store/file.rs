@@ -164,16 +164,17 @@ fn set_up(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cell_size_check", true)
 }
 
-/// Does something with a connection that nobody waits for: it may get lost, and waits for no other program.
+/// Does something with a connection that nobody waits for: it may get lost, and waits for no other program. An outer error
+/// means that the connection stayed so, and must not be used for anything else.
 pub(super) fn without_waiting<T>(
     connection: &mut Connection,
     work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
+) -> rusqlite::Result<rusqlite::Result<T>> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.busy_timeout(Duration::ZERO)?;
     let done = work(connection);
     be_patient(connection)?;
-    done
+    Ok(done)
 }
 
 fn be_patient(connection: &mut Connection) -> rusqlite::Result<()> {

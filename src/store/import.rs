@@ -52,7 +52,12 @@ impl Importer {
         }
         let places = self.bodies.place(unknown.iter().flat_map(|imported| imported.bodies()));
         let places: Vec<Option<Place>> = places.into_iter().collect::<Result<_, _>>()?;
-        add(&mut self.connection, &unknown, places.into_iter()).map_err(failed)
+        let added = add(&mut self.connection, &unknown, places.into_iter());
+        if added.is_err() && self.connection.is_autocommit() {
+            // Surely nothing of it was written.
+            self.bodies.take_back();
+        }
+        added.map_err(failed)
     }
 }
 

@@ -140,7 +140,8 @@ impl Pruner {
         };
         let held = self.held()?;
         let (by_held, held) = if limits.held { (held, 0) } else { (0, held) };
-        let left = self.count()? - by_held - by_age;
+        // Somebody else may be deleting as well.
+        let left = self.count()?.saturating_sub(by_held + by_age);
         let by_count = limits.keep.map_or(0, |keep| left.saturating_sub(keep.max(held)));
         let mut by_size = 0;
         if let Some(max) = limits.max_bytes {
@@ -270,7 +271,8 @@ impl Pruner {
                 bodies_freed += places.iter().map(Place::space).sum::<u64>();
                 bodies.extend(places);
                 taken += 1;
-                let freed = (free(&transaction)? - before) * page_size + bodies_freed;
+                // Taking out a text may take a page as well.
+                let freed = free(&transaction)?.saturating_sub(before) * page_size + bodies_freed;
                 if freed >= largest.min(spare) || stopwatch.elapsed() >= longest {
                     break;
                 }

@@ -261,7 +261,8 @@ impl Writer {
         work: impl FnOnce(&mut Connection, &mpsc::Receiver<Command>) -> rusqlite::Result<bool>,
     ) -> rusqlite::Result<bool> {
         let Some(open) = &mut self.open else { return Ok(false) };
-        file::without_waiting(&mut open.connection, |connection| work(connection, &self.queue))
+        let done = file::without_waiting(&mut open.connection, |connection| work(connection, &self.queue));
+        done.inspect_err(|_| self.open = None)?
     }
 
     /// Commits the jobs and answers each. Without room there is none for deliveries; what came of those that are
