@@ -286,11 +286,18 @@ impl StateFolder {
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(fault("read", &path))?;
+        if text.is_empty() {
+            // It is only just starting.
+            return Ok(None);
+        }
+        let running = serde_json::from_str(&text).map_err(|error| StateError::Damaged {
+            path,
+            reason: format!(
+                "a listen runs, perhaps of another version, and what it says is not understood: {error}"
+            ),
+        })?;
         let secrets = self.read_secrets()?.listen;
-        Ok(serde_json::from_str(&text)
-            .ok()
-            .zip(secrets)
-            .map(|(running, secrets)| (running, secrets.keys(), Secret::new(secrets.token))))
+        Ok(secrets.map(|secrets| (running, secrets.keys(), Secret::new(secrets.token))))
     }
 
     /// Makes a `listen` known, unless another one of this project is, and its inspector.

@@ -81,32 +81,24 @@ impl RoadArgs {
             Some((running, _, token)) => Some((running.ingress.parse::<Target>()?, token.clone())),
             None => None,
         };
-        if self.to.is_none() && ingress.is_none() {
+        let is_listen = |to: &Target| is_same(ingress.as_ref().map(|(at, _)| at), to);
+        // The first time generates a secret, which leaves a trace.
+        let secret = || self.secret.choose_beside(session);
+        if let Some(target) = self.to.as_ref().filter(|to| !is_listen(to)) {
+            let timeout = self.timeout.unwrap_or(TimeLimit(Some(patience))).0;
+            return self.direct(session, target.clone(), secret()?, timeout);
+        }
+        let Some((ingress, token)) = ingress else {
             return Err(Usage::new(
                 "no listen is running in this project, and no --to says where to send",
                 "start `mbaas-dev listen --forward localhost:3000`, or give `--to localhost:3000`",
             )
             .into());
-        }
-        // The first time generates one, which leaves a trace.
-        let secret = self.secret.choose_beside(session)?;
-        match (&self.to, ingress) {
-            (Some(target), ingress) if !is_same(ingress.as_ref().map(|(at, _)| at), target) => {
-                let timeout = self.timeout.unwrap_or(TimeLimit(Some(patience))).0;
-                self.direct(session, target.clone(), secret, timeout)
-            }
-            (_, Some((ingress, token))) => {
-                let forward = Forward::new(Settings::default(), session.clock.clone(), TaskTracker::new());
-                let ingress = self.to.clone().unwrap_or(ingress);
-                let road = Road::Listen { forward, ingress, token, folder: session.state.path().to_owned() };
-                Ok(OpenRoad { road, secret, store: None })
-            }
-            _ => Err(Usage::new(
-                "no listen is running in this project, and no --to says where to send",
-                "start `mbaas-dev listen --forward localhost:3000`, or give `--to localhost:3000`",
-            )
-            .into()),
-        }
+        };
+        let forward = Forward::new(Settings::default(), session.clock.clone(), TaskTracker::new());
+        let ingress = self.to.clone().unwrap_or(ingress);
+        let road = Road::Listen { forward, ingress, token, folder: session.state.path().to_owned() };
+        Ok(OpenRoad { road, secret: secret()?, store: None })
     }
 
     fn direct(

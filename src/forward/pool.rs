@@ -13,7 +13,7 @@ use super::exact_head::{ExactHead, NextHead};
 use super::manner::Outgoing;
 use crate::model::{Clock, Failure, FailureKind, Place, Target, Tick};
 
-/// How long an idle connection is kept. Handlers close theirs after two seconds (gunicorn) or five (Node,
+/// For how long an idle connection is used again; it is closed when another one is given back. Handlers close theirs after two seconds (gunicorn) or five (Node,
 /// uvicorn), and a request must never race with that.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
@@ -110,13 +110,16 @@ impl Pool {
             Some((_, connections)) => connections,
             None => &mut idle.push_mut((target.place().clone(), VecDeque::new())).1,
         };
-        // The oldest come first: those that nobody took in time are closed here.
-        while connections.len() >= MOST_IDLE
-            || connections.front().is_some_and(|(_, since)| since.elapsed() >= IDLE_TIME)
-        {
+        if connections.len() >= MOST_IDLE {
             connections.pop_front();
         }
         connections.push_back((Lease { reused: true, ..lease }, now));
+        // Those that nobody took in time are closed here, whichever place they lead to.
+        for (_, connections) in &mut *idle {
+            while connections.front().is_some_and(|(_, since)| since.elapsed() >= IDLE_TIME) {
+                connections.pop_front();
+            }
+        }
     }
 
     fn pop(&self, target: &Target) -> Option<(Lease, Tick)> {

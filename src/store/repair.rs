@@ -398,18 +398,30 @@ fn copy_back(connection: &Connection) -> rusqlite::Result<()> {
 /// never come to stand beside a file that it does not belong to.
 fn exchange(file: &Path, new: &Path, clock: &Clock) -> io::Result<PathBuf> {
     let time = clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let names = std::iter::once(String::new()).chain((2..).map(|number| format!("-{number}")));
-    let mut asides = names.map(|more| with_end(file, &format!(".corrupt-{time}{more}")));
-    let aside =
-        asides.find(|aside| aside.symlink_metadata().is_err()).unwrap_or_else(|| with_end(file, ".corrupt"));
-    match fs::rename(with_end(file, "-wal"), with_end(&aside, "-wal")) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let mut aside = with_end(file, &format!(".corrupt-{time}"));
+    let mut number = 2;
+    while aside.symlink_metadata().is_ok() {
+        aside = with_end(file, &format!(".corrupt-{time}-{number}"));
+        number += 1;
     }
-    remove(&with_end(file, "-shm"))?;
     // With a second name, there is a record at every moment; not every file system has such.
-    fs::hard_link(file, &aside).or_else(|_| fs::rename(file, &aside))?;
-    fs::rename(new, file)?;
+    let is_linked = fs::hard_link(file, &aside).is_ok();
+    let (log, log_aside) = (with_end(file, "-wal"), with_end(&aside, "-wal"));
+    let has_log = match fs::rename(&log, &log_aside) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    let exchanged = remove(&with_end(file, "-shm"))
+        .and_then(|()| if is_linked { Ok(()) } else { fs::rename(file, &aside) })
+        .and_then(|()| fs::rename(new, file));
+    if let Err(error) = exchanged {
+        if has_log && file.exists() {
+            // What stands there still is the damaged file, and part of it may be in its log only.
+            fs::rename(log_aside, log)?;
+        }
+        return Err(error);
+    }
     file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
     Ok(aside)
 }

@@ -113,7 +113,9 @@ pub async fn delete(State(inspector): State<Inspector>, Path(id): Path<String>) 
     let number = inspector.find(&id).await?.delivery.number;
     let folder = inspector.0.parts.folder.clone();
     let removed = tokio::task::spawn_blocking(move || remove(&folder, number)).await;
-    if !removed.unwrap_or(Ok(false))? {
+    let ended =
+        |_| Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "ended", "it broke off and was not deleted");
+    if !removed.map_err(ended)?? {
         let message = format!("delivery {id} waits for its target and stays");
         return Err(Fault::new(StatusCode::CONFLICT, "held", message));
     }

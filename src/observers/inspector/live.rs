@@ -5,6 +5,7 @@
 //! may drop and does not hear of other processes, so that the record is looked at as well, once a second.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,9 @@ const LONGEST_FROM_WATCHER: usize = 4 * 1024;
 /// How many open deliveries a watcher may name.
 const MOST_OPEN: usize = 1000;
 
+/// The numbers that there may be: one more and one less are numbers as well.
+const NUMBERS: RangeInclusive<i64> = 0..=i64::MAX - 1;
+
 /// Where a watcher goes on.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,8 +100,8 @@ pub async fn live(
         .extensions_mut()
         .remove::<OnUpgrade>()
         .ok_or_else(|| Fault::new(StatusCode::UPGRADE_REQUIRED, "websocket", "use HTTP/1.1 for /api/live"))?;
-    let open: Vec<i64> =
-        resume.open.split(',').filter_map(|number| number.parse().ok()).take(MOST_OPEN).collect();
+    let numbers = resume.open.split(',').filter_map(|number| number.parse().ok());
+    let open: Vec<i64> = numbers.filter(|number| NUMBERS.contains(number)).take(MOST_OPEN).collect();
     let place = Arc::clone(&inspector.0.watchers).try_acquire_owned().map_err(|_full| {
         Fault::new(StatusCode::SERVICE_UNAVAILABLE, "watchers", "too many pages watch already: close one")
     })?;
@@ -106,7 +110,7 @@ pub async fn live(
     let folder = inspector.0.parts.folder.clone();
     let look = |reader: &Reader| Ok((newest(reader)?, Deleted::so_far(reader)?));
     let (newest, deleted) = inspector.read(look).await?.unwrap_or_default();
-    let after = resume.after.map_or(newest, |after| after.max(0));
+    let after = resume.after.map_or(newest, |after| after.clamp(*NUMBERS.start(), *NUMBERS.end()));
     let watcher = Watcher {
         told: Told::new(after, open),
         updates,

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::channels::{Channel, Channels, Next};
 use super::messages::{self, Found as Read, Stretch};
-use super::writer::{Command, Put, Writer};
+use super::writer::{Alone, Command, Put, Writer};
 use super::{
     Answer, Call, Claim, Claimant, Found, Health, Key, Message, MessageId, NoClaim, NotGivenUp, Pending,
     RelayStore, Stored, TokenHash, Waiting, schema,
@@ -146,14 +146,14 @@ impl RelayStore for SqliteRelay {
     fn give_up(&self, claimant: Claimant, discard: bool) -> Pending<'_, Result<u64, NotGivenUp>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let sent = self.queue.send(Command::GiveUp(claimant, discard, reply)).await;
+            let sent = self.queue.send(Command::Alone(Alone::GiveUp(claimant, discard, reply))).await;
             sent.map_err(|_unsent| self.closed())?;
             answer.await.map_err(|_dropped| self.closed())?
         })
     }
 
     fn forget_given_up(&self, before: Timestamp) -> Pending<'_, Result<u64, StoreError>> {
-        Box::pin(self.ask(move |reply| Command::ForgetGivenUp(before, reply)))
+        Box::pin(self.ask(move |reply| Command::Alone(Alone::ForgetGivenUp(before, reply))))
     }
 
     fn leave(&self, channel: ChannelId, epoch: i64) {
@@ -210,7 +210,7 @@ impl RelayStore for SqliteRelay {
         Box::pin(async move {
             let mut all = 0;
             loop {
-                let gone = self.ask(|reply| Command::Expire(before, reply)).await?;
+                let gone = self.ask(|reply| Command::Alone(Alone::Expire(before, reply))).await?;
                 all += gone;
                 if gone == 0 {
                     return Ok(all);
@@ -233,7 +233,7 @@ impl RelayStore for SqliteRelay {
     fn close(&self) -> Pending<'_, ()> {
         Box::pin(async move {
             // An error means that the thread has ended already.
-            self.queue.send(Command::Close).await.ok();
+            self.queue.send(Command::Alone(Alone::Close)).await.ok();
             let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(ended) = ended {
                 // It never sends anything: it is dropped at the end.

@@ -41,6 +41,12 @@ pub(super) enum Command {
     Put(Put),
     /// Make somebody the owner of a channel.
     Claim(Claimant, oneshot::Sender<Result<Claim, NoClaim>>),
+    /// What is done by itself, after all that came before.
+    Alone(Alone),
+}
+
+/// What is not committed together with others.
+pub(super) enum Alone {
     /// Give the channel of a token up, and discard what waits in it or not.
     GiveUp(Claimant, bool, oneshot::Sender<Result<u64, NotGivenUp>>),
     /// Forget the channels that were given up before then.
@@ -110,10 +116,9 @@ impl Writer {
                     batch.puts.push(put);
                 }
                 Command::Claim(claimant, reply) => batch.claims.push((claimant, reply)),
-                other => {
-                    // In order: what came before is done before.
+                Command::Alone(command) => {
                     self.commit(std::mem::take(&mut batch));
-                    self.alone(other);
+                    self.alone(command);
                 }
             }
             if batch.puts.len() + batch.claims.len() < BATCH && bytes < BATCH_BYTES {
@@ -123,17 +128,13 @@ impl Writer {
         self.commit(batch);
     }
 
-    fn alone(&mut self, command: Command) {
+    fn alone(&mut self, command: Alone) {
         // Nobody may be waiting any more, which is all the same here.
         match command {
-            Command::Put(put) => self.commit(Batch { puts: vec![put], claims: Vec::new() }),
-            Command::Claim(claimant, reply) => {
-                self.commit(Batch { puts: Vec::new(), claims: vec![(claimant, reply)] });
-            }
-            Command::Expire(before, reply) => drop(reply.send(self.expire(before))),
-            Command::GiveUp(claimant, discard, reply) => drop(reply.send(self.give_up(&claimant, discard))),
-            Command::ForgetGivenUp(before, reply) => drop(reply.send(self.forget_given_up(before))),
-            Command::Close => self.queue.close(),
+            Alone::Expire(before, reply) => drop(reply.send(self.expire(before))),
+            Alone::GiveUp(claimant, discard, reply) => drop(reply.send(self.give_up(&claimant, discard))),
+            Alone::ForgetGivenUp(before, reply) => drop(reply.send(self.forget_given_up(before))),
+            Alone::Close => self.queue.close(),
         }
     }
 
