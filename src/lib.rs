@@ -19,6 +19,7 @@ pub mod json;
 pub mod fixture;
 pub mod signature;
 
+pub mod conformance;
 pub mod scenario;
 
 // Machines: one outside thing each.

@@ -1,7 +1,8 @@
 //! A file for the user alone: mode 0600, never written through a link, there as a whole or not at all.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -41,6 +42,13 @@ impl PrivateFile {
         let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
         let file = file.map_err(|error| cannot(without_path(error).to_string()))?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+    }
+
+    /// Lets other users read it, for what is made for them.
+    pub fn readable_by_all(self) -> Result<Self, CannotWrite> {
+        let mode = Permissions::from_mode(0o644);
+        self.file.get_ref().as_file().set_permissions(mode).map_err(|error| self.cannot(error))?;
+        Ok(self)
     }
 
     /// Adds to the file.

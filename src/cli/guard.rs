@@ -24,7 +24,7 @@ enum Guard {
 
 /// The options that are guarded, by name, with their command in front of it where another has one of that name; the rest is the
 /// user's taste.
-const GUARDS: [(&str, Guard); 19] = [
+const GUARDS: [(&str, Guard); 20] = [
     ("forward", Guard::Elsewhere),
     ("route", Guard::Elsewhere),
     ("to", Guard::Elsewhere),
@@ -35,6 +35,7 @@ const GUARDS: [(&str, Guard); 19] = [
     ("insecure", Guard::On("take any certificate of a target")),
     ("tunnel", Guard::Set("let a relay send to this computer, and give it the access token")),
     ("output", Guard::Set("write to a file of its choice")),
+    ("junit", Guard::Set("write to a file of its choice")),
     ("write-env", Guard::Set("write the secret to a file of its choice")),
     ("no-redact", Guard::On("export secrets")),
     ("force", Guard::On("overwrite files")),

@@ -2,6 +2,7 @@
 
 mod alerting;
 mod arguments;
+mod check;
 mod completions;
 mod config;
 mod deliveries;
@@ -103,6 +104,7 @@ enum Command {
     Listen(listen::ListenArgs),
     Trigger(trigger::TriggerArgs),
     Replay(replay::ReplayArgs),
+    Check(check::CheckArgs),
     #[command(subcommand)]
     Scenario(scenario::ScenarioCommand),
     #[command(subcommand)]
@@ -266,6 +268,7 @@ fn dispatch(command: Command, session: Session) -> anyhow::Result<Exit> {
         Command::Listen(arguments) => listen::run(arguments, session),
         Command::Trigger(arguments) => trigger::run(&arguments, session),
         Command::Replay(arguments) => replay::run(&arguments, &session),
+        Command::Check(arguments) => check::run(&arguments, &session),
         Command::Scenario(command) => scenario::run(command, session),
         Command::Deliveries(command) => deliveries::run(command, session),
         Command::Events(command) => events::run(command, &session),
@@ -385,7 +388,8 @@ fn command() -> clap::Command {
     let command = Cli::command()
         .mut_args(with_variable)
         .mut_subcommand("listen", |listen| listen.mut_arg("secret", |secret| secret.help(of_listen)))
-        .mut_subcommand("listen", |listen| listen.mut_args(with_variable));
+        .mut_subcommand("listen", |listen| listen.mut_args(with_variable))
+        .mut_subcommand("check", check::in_its_words);
     let command = without_empty_variables(command);
     let name = command.get_name().to_owned();
     named(command, &name)

@@ -64,6 +64,21 @@ impl Usage {
     }
 }
 
+/// A target that there is nothing to say about, since there was no answer from it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Unreachable {
+    message: String,
+    hint: &'static str,
+}
+
+impl Unreachable {
+    /// A sentence about what happened, and one about what to do.
+    pub fn new(message: impl Into<String>, hint: &'static str) -> Self {
+        Self { message: message.into(), hint }
+    }
+}
+
 /// What a delivery that was sent means for the exit code.
 pub fn exit_of(sent: &Sent) -> Exit {
     if sent.delivery.held {
@@ -120,6 +135,9 @@ fn meaning(error: &anyhow::Error) -> (Exit, String) {
 fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, String)> {
     if let Some(usage) = cause.downcast_ref::<Usage>() {
         return Some((Exit::Usage, usage.hint.to_owned()));
+    }
+    if let Some(unreachable) = cause.downcast_ref::<Unreachable>() {
+        return Some((Exit::Unreachable, unreachable.hint.to_owned()));
     }
     if let Some(error) = store_error(cause) {
         return Some((Exit::Failed, error.hint()));

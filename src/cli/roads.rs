@@ -16,7 +16,7 @@ use crate::app::secret::ChosenSecret;
 use crate::bus::Bus;
 use crate::fixture::Artifacts;
 use crate::forward::{Forward, Settings, Trust};
-use crate::model::{Answer, Outcome, Place, Printable, Target, printable_lines};
+use crate::model::{Answer, Headers, Outcome, Place, Printable, Target, printable_lines};
 use crate::observers::advice::{advice, hints, size};
 use crate::observers::paint::Paint;
 use crate::observers::terminal::not_forwarded;
@@ -32,6 +32,13 @@ pub struct RoadArgs {
     /// Where to send [default: the running listen of this project]
     #[arg(long, value_name = "TARGET")]
     to: Option<Target>,
+    #[command(flatten)]
+    direct: DirectArgs,
+}
+
+/// How to send straight to a handler.
+#[derive(Clone, Debug, Args)]
+pub struct DirectArgs {
     /// How long the handler may take, with --to; 0 waits for ever [default: as long as the sender of the event
     /// waits, which is 30s, for v1 10s, and for its status changes 5s]
     #[arg(long, value_name = "DURATION")]
@@ -70,7 +77,7 @@ impl RoadArgs {
 
     /// The secret to sign with.
     pub fn secret(&self, session: &Session) -> anyhow::Result<ChosenSecret> {
-        self.secret.choose_beside(session)
+        self.direct.secret.choose_beside(session)
     }
 
     /// Opens the road; its tasks run on the runtime that is entered. A handler may take as long as `patience`, unless
@@ -82,11 +89,8 @@ impl RoadArgs {
             None => None,
         };
         let is_listen = |to: &Target| is_same(ingress.as_ref().map(|(at, _)| at), to);
-        // The first time generates a secret, which leaves a trace.
-        let secret = || self.secret.choose_beside(session);
         if let Some(target) = self.to.as_ref().filter(|to| !is_listen(to)) {
-            let timeout = self.timeout.unwrap_or(TimeLimit(Some(patience))).0;
-            return self.direct(session, target.clone(), secret()?, timeout);
+            return self.direct.open(session, target.clone(), patience, Headers::new());
         }
         let Some((ingress, token)) = ingress else {
             return Err(Usage::new(
@@ -95,22 +99,36 @@ impl RoadArgs {
             )
             .into());
         };
+        // The first time generates one, which leaves a trace.
+        let secret = self.secret(session)?;
         let forward = Forward::new(Settings::default(), session.clock.clone(), TaskTracker::new());
         let ingress = self.to.clone().unwrap_or(ingress);
         let road = Road::Listen { forward, ingress, token, folder: session.state.path().to_owned() };
-        Ok(OpenRoad { road, secret: secret()?, store: None })
+        Ok(OpenRoad { road, secret, store: None })
+    }
+}
+
+impl DirectArgs {
+    /// Whether a handler may take as long as its real sender waits, and not as long as the user says.
+    pub fn waits_as_sender(&self) -> bool {
+        self.timeout.is_none()
     }
 
-    fn direct(
+    /// Opens the road to a handler, which may take as long as `patience` unless the user says otherwise. Every request gets
+    /// these headers.
+    pub fn open(
         &self,
         session: &Session,
         target: Target,
-        secret: ChosenSecret,
-        timeout: Option<Duration>,
+        patience: Duration,
+        headers: Headers,
     ) -> anyhow::Result<OpenRoad> {
+        // The first time generates one, which leaves a trace.
+        let secret = self.secret.choose_beside(session)?;
         session.state.ensure()?;
         let store = Store::open(session.state.path())?;
-        let settings = Settings { timeout, trust: insecure(self.insecure), ..Settings::default() };
+        let timeout = self.timeout.unwrap_or(TimeLimit(Some(patience))).0;
+        let settings = Settings { timeout, trust: insecure(self.insecure), headers };
         let forward = Forward::new(settings, session.clock.clone(), TaskTracker::new());
         // Nobody looks whether the target is back: this command is over by then.
         let stop = CancellationToken::new();
@@ -136,6 +154,13 @@ impl OpenRoad {
             store.close().await;
         }
     }
+}
+
+/// Whether a target is the running listen of this project.
+pub fn is_running_listen(target: &Target, session: &Session) -> anyhow::Result<bool> {
+    let running = session.state.running()?;
+    let ingress = running.map(|(running, ..)| running.ingress.parse::<Target>()).transpose()?;
+    Ok(is_same(ingress.as_ref(), target))
 }
 
 /// Whether a target is the ingress itself: then it records, and we must not do so a second time.

@@ -11,5 +11,6 @@ pub mod player;
 pub mod provenance;
 pub mod resign;
 pub mod routing;
+pub mod trials;
 pub mod tunnel;
 pub mod watch;

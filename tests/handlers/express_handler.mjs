@@ -1,16 +1,16 @@
 // A correct Meeting BaaS webhook handler on Express: the receiving end of the tests.
 //
 // Like the handler of the Webhooks API page it verifies the body as JSON.stringify writes it again, not the bytes that
-// arrived, and takes bodies up to the 100 KB that express.json() allows by default. Environment: WEBHOOK_SECRET, PORT
-// (default 0: any free one) and MBAAS_TEST_TOOLS, whose node/node_modules holds Express (unset: found as Node.js finds
-// modules). Prints `READY <port>` on stdout and nothing else there. Ends on SIGTERM and when its stdin ends, so whoever
-// starts it must hold its stdin open.
+// arrived, and takes bodies up to the 100 KB that express.json() allows by default, or up to BODY_LIMIT. Environment:
+// WEBHOOK_SECRET, PORT (default 0: any free one), BODY_LIMIT and MBAAS_TEST_TOOLS, whose node/node_modules holds Express
+// (unset: found as Node.js finds modules). Prints `READY <port>` on stdout and nothing else there. Ends on SIGTERM and
+// when its stdin ends, so whoever starts it must hold its stdin open.
 
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 
-const { WEBHOOK_SECRET, PORT, MBAAS_TEST_TOOLS } = process.env;
+const { WEBHOOK_SECRET, PORT, BODY_LIMIT, MBAAS_TEST_TOOLS } = process.env;
 const require = createRequire(MBAAS_TEST_TOOLS ? resolve(MBAAS_TEST_TOOLS, 'node/package.json') : import.meta.url);
 const express = require('express');
 
@@ -27,7 +27,7 @@ const READS = new Map([
 ]);
 
 const app = express();
-app.use(express.json());
+app.use(express.json({ limit: BODY_LIMIT }));
 
 app.post('/webhooks/meetingbaas', (req, res) => {
   const signature = req.headers['x-meetingbaas-signature'];
