@@ -41,8 +41,8 @@ impl Edit {
         let is_alert = contract == Contract::Alert;
         let sets = match self {
             Self::Unicode => vec![(name_in(contract), Json::string(NAME))],
-            // No alert is that long.
-            Self::Large if is_alert => return None,
+            // No alert is that long, and none has an event that could be another.
+            Self::Large | Self::UnknownEvent if is_alert => return None,
             Self::Large if has_transcript => {
                 return Some(Edited { minutes: Some(LONG), ..Edited::default() });
             }
@@ -52,8 +52,6 @@ impl Edit {
             Self::ExtraField => {
                 vec![("something_new", Json::Null), ("data.something_new", Json::string("of tomorrow"))]
             }
-            // An alert has no event that could be another.
-            Self::UnknownEvent if is_alert => return None,
             Self::UnknownEvent if has_transcript => {
                 vec![("event", Json::string(NEW)), ("data.event", Json::string(NEW))]
             }

@@ -59,7 +59,7 @@ fn is_sent(entry: &Entry) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{RULES, Severity};
+    use super::super::{Expected, RULES, Severity};
     use super::*;
     use crate::fixture::Run;
     use crate::json::Json;
@@ -77,7 +77,7 @@ mod tests {
         let refused = |contract| {
             let names = planned(contract);
             let is_refused = |rule: &&Rule| {
-                rule.expected == super::super::Expected::Refused && names.iter().any(|name| name == rule.name)
+                rule.expected == Expected::Refused && names.iter().any(|name| name == rule.name)
             };
             RULES.iter().filter(is_refused).map(|rule| rule.name).collect::<Vec<_>>()
         };
@@ -109,7 +109,7 @@ mod tests {
             let rule = RULES.iter().find(|rule| rule.probe == Probe::Signed(mode));
             let rule = rule.unwrap_or_else(|| panic!("no rule sends what is signed {mode}"));
             assert_eq!(rule.name, mode.as_str());
-            assert_eq!(rule.expected == super::super::Expected::Acknowledged, mode.is_right(), "{mode}");
+            assert_eq!(rule.expected == Expected::Acknowledged, mode.is_right(), "{mode}");
             assert_eq!(rule.severity, Severity::Must);
         }
     }

@@ -20,6 +20,7 @@
 //! | `https` | handlers behind TLS: trusted or not, for another name, expired, or not TLS at all |
 //! | `authentication` | every contract's headers, secrets and verdicts; no credential on disk |
 //! | `catalogue` | every event of every contract: documented, canonical, as sent; what is not documented is told |
+//! | `checking` | `check`: handlers that keep its rules, handlers that break one, and the reports |
 //! | `verifiers` | the official libraries of v2 verify what we sign, and we what they sign |
 //! | `artifacts` | recordings and transcripts that URLs in events lead to, until these expire |
 //! | `frameworks` | Flask, FastAPI and Express verify what we sign, and refuse what is signed wrong |
@@ -52,6 +53,7 @@ mod authentication;
 mod away;
 mod canonical;
 mod catalogue;
+mod checking;
 mod commands;
 mod damage;
 mod deploying;
