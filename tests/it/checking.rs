@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,7 +27,8 @@ impl App {
     /// Starts a handler of `tests/handlers`, and waits until it listens.
     fn start(file: &str, more: &[(&'static str, &str)]) -> Self {
         let tools = tools();
-        let program = if file == "express_handler.mjs" { "node".into() } else { tools.join("venv/bin/python") };
+        let program =
+            if file == "express_handler.mjs" { "node".into() } else { tools.join("venv/bin/python") };
         let mut command = Command::new(program);
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/handlers").join(file));
         command.env("MBAAS_TEST_TOOLS", tools);
@@ -283,6 +285,8 @@ fn a_report_for_ci_is_xml_whatever_the_handler_says() {
     world.write("check.xml", "of before");
     let done = check(&world, &handler.target(), &["--junit", "check.xml"]);
     assert_eq!(done.code(), 3, "{}", done.whole());
+    let mode = std::fs::metadata(world.folder().join("check.xml")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644, "CI reads it as another user");
     let cases = cases(&world, "check.xml");
     let text: Vec<String> = cases.iter().map(|case| format!("{case:#}")).collect();
     assert_whole("junit", &text.join("\n"));
