@@ -67,6 +67,9 @@ pub enum SecretError {
     /// An empty secret signs nothing.
     #[error("the secret from {0} is empty")]
     Empty(SecretSource),
+    /// It would end a header, or write to a terminal.
+    #[error("the secret from {0} has a line break or another control character in it")]
+    Control(SecretSource),
     /// The configuration file cannot be used.
     #[error(transparent)]
     Config(#[from] BadConfig),
@@ -129,6 +132,9 @@ fn key(
         of_contract.filter(|given| given.source == source).map(|given| given.secret.clone()).collect();
     if secrets.iter().any(|secret| secret.expose().is_empty()) {
         return Err(SecretError::Empty(source));
+    }
+    if secrets.iter().any(Secret::has_control) {
+        return Err(SecretError::Control(source));
     }
     Ok(Some((Key { secrets, origin: source.to_string() }, source)))
 }

@@ -32,17 +32,12 @@ impl FromStr for EnvVariable {
 }
 
 impl EnvVariable {
-    /// Gives the variable a value; the path of the file, which is made when it is not there.
+    /// Gives the variable a value, which has no line break; the path of the file, which is made when it is not there.
     ///
     /// # Errors
     ///
-    /// The file is a link or no regular file, or cannot be written; or the value has a line break.
+    /// The file is a link or no regular file, or cannot be written.
     pub fn write(&self, folder: &Path, value: &str) -> Result<PathBuf, Usage> {
-        if value.contains(['\n', '\r']) {
-            let hint = "`mbaas-dev secret show` prints it; `mbaas-dev secret new` makes one without";
-            let why = "the secret has a line break, which readers of such files do not agree about";
-            return Err(Usage::new(why, hint));
-        }
         let path = folder.join(&self.file);
         let cannot =
             |error| Usage::new(format!("cannot write {}: {}", path.display(), without_path(error)), "");

@@ -215,6 +215,9 @@ fn store_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a S
 fn hint_to_sign(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     match (cause.downcast_ref::<CannotSign>(), cause.downcast_ref::<Unsupported>()) {
         (Some(CannotSign::Mode(unsupported)), _) | (_, Some(unsupported)) => return Some(unsupported.hint()),
+        (Some(CannotSign::Credential(contract)), _) => {
+            return Some(format!("give another one with `--secret {contract}=…`"));
+        }
         (Some(CannotSign::Key(_)), _) => {}
         (None, None) if cause.is::<BadKey>() => {}
         (None, None) => return None,

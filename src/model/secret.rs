@@ -23,6 +23,17 @@ impl Secret {
         &self.0
     }
 
+    /// Whether a control character is in it, such as a line break, which no header can carry and a terminal obeys.
+    pub fn has_control(&self) -> bool {
+        self.0.contains(char::is_control)
+    }
+
+    /// Whether a header can carry it, so that what arrives is the same: without control characters, and without white space at
+    /// its ends.
+    pub fn fits_a_header(&self) -> bool {
+        !self.has_control() && self.0.trim().len() == self.0.len()
+    }
+
     /// Whether these bytes are the secret. How long that takes says nothing about where they differ.
     pub fn is(&self, given: &[u8]) -> bool {
         is_same_secretly(self.0.as_bytes(), given)

@@ -41,6 +41,11 @@ pub enum CannotSign {
     /// The secret is not of the form that its contract needs.
     #[error(transparent)]
     Key(#[from] BadKey),
+    /// The contract sends its secret as it is, and no header can carry this one.
+    #[error(
+        "the secret for {0} has a line break, another control character or white space at its ends: {0} sends it as it is, in a header"
+    )]
+    Credential(Contract),
 }
 
 impl Stamp {
@@ -74,6 +79,9 @@ impl Signing {
             Contract::V2 => self.sign_v2(stamp, body),
             Contract::Preview => Ok(self.field(preview::HEADER, self.preview_value(body))),
             Contract::V1 | Contract::Callback | Contract::Alert => {
+                if !self.key.secret().fits_a_header() {
+                    return Err(CannotSign::Credential(self.contract));
+                }
                 let name = field_names(self.contract, Part::Credential).next();
                 Ok(self
                     .field(name.expect("a contract without signature has a credential"), self.credential()))

@@ -264,7 +264,22 @@ fn secret_for(contract: Contract, bytes: &[u8], text: String) -> String {
     use base64::Engine as _;
     match contract {
         Contract::V2 => format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes)),
-        _ => text,
+        Contract::Preview => text,
+        // They go into a header as they are.
+        Contract::V1 | Contract::Callback | Contract::Alert => {
+            format!("a{}z", text.replace(char::is_control, ""))
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_no_header_can_carry_signs_nothing_where_it_is_sent_as_it_is() {
+    for secret in ["a\r\nX-Injected: 1", "a\n", "a\u{85}b", "\u{1b}[2J", " a", "a "] {
+        for contract in [Contract::V1, Contract::Callback, Contract::Alert] {
+            let signing = Signing::right(contract, Key::new(secret.into(), "--secret"));
+            let refused = signing.sign(&stamp(), b"{}");
+            assert_eq!(refused.unwrap_err(), CannotSign::Credential(contract), "{secret:?}");
+        }
     }
 }
 

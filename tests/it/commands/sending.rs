@@ -6,6 +6,32 @@ use super::super::handler::{Handler, nobody};
 use super::super::world::World;
 use super::{Transcript, assert_is_delivery, obliging, target};
 
+#[test]
+fn a_secret_that_would_end_a_header_is_refused_wherever_it_comes_from_and_nothing_is_sent() {
+    let (world, handler) = (World::new(), Handler::start());
+    let target = handler.target();
+    let trigger = |more: &[&str]| {
+        let trigger = ["trigger", "bot.completed", "--contract", "callback", "--to", &target];
+        let done = world.run(&[&trigger[..], more].concat());
+        assert_eq!(done.code(), 2, "{}", done.whole());
+        done.errors()
+    };
+    let mut said = trigger(&["--secret", "a\r\nX-Injected: 1"]) + &trigger(&["--secret", "callback= a"]);
+    world.write("webhook_config.json", json!({"webhook_url": "http://x", "secret": "a\nb"}).to_string());
+    said += &trigger(&[]);
+    std::fs::remove_file(world.folder().join("webhook_config.json")).unwrap();
+    world.write("mbaas-dev.toml", "[secrets]\ncallback = \"\\u001b[2J\"\n");
+    said += &trigger(&[]);
+    assert!(handler.drain().is_empty());
+    insta::assert_snapshot!(said.replace(&world.folder().display().to_string(), "[FOLDER]"), @r"
+    error: the secret from --secret has a line break or another control character in it
+    error: the secret for callback has a line break, another control character or white space at its ends: callback sends it as it is, in a header
+    hint: give another one with `--secret callback=…`
+    error: [FOLDER]/webhook_config.json: `secret` has a line break or another control character in it
+    error: the secret from [FOLDER]/mbaas-dev.toml has a line break or another control character in it
+    ");
+}
+
 /// A path of the obliging handler, the event to send there, the code that `trigger` exits with, and the status.
 const ANSWERS: [(&str, &str, u8, u16); 18] = [
     ("/ok", "meeting.started", 0, 200),
