@@ -79,7 +79,7 @@ mod tests {
                 store: Store::open(folder.path()).unwrap(),
                 forward: Forward::new(forward::Settings::default(), clock.clone(), tasks.clone()),
                 bus: bus.clone(),
-                hold: Some(Hold::new(folder.path().to_owned())),
+                hold: Some(Hold::new(folder.path().to_owned(), None)),
                 tasks,
                 stop: CancellationToken::new(),
             },

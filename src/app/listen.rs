@@ -20,7 +20,7 @@ use crate::contract::WireNames;
 use crate::forward::{self, Forward};
 use crate::model::{ChannelId, Clock, Target, Trouble, TunnelState, TunnelStatus, Update};
 use crate::observers::inspector::{self, Through};
-use crate::pipeline::{self, Hold, Pipeline};
+use crate::pipeline::{self, Hold, LAST_WORDS, Pipeline, Refresh};
 use crate::serve::Listener;
 use crate::sources::ingress::{self, Ingress};
 use crate::sources::routing::{Router, Routes};
@@ -30,9 +30,6 @@ use crate::store::{Repaired, Room, Store, StoreError};
 
 /// How long deliveries that are under way may take to finish after the end was asked for.
 pub const GRACE: Duration = Duration::from_secs(2);
-
-/// How long it may take to write down what became of those that did not.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Everything that `listen` needs to know.
 #[derive(Clone, Debug)]
@@ -143,12 +140,15 @@ impl Listen {
         // What is under way on a connection to a handler is waited for as a delivery, or as a request that is being
         // answered; a connection that is only kept for the next one is not.
         let (pooled, waiting) = (TaskTracker::new(), CancellationToken::new());
+        let (resign, keys, now) = (settings.ingress.resign, settings.ingress.keys.clone(), clock.clone());
+        let refresh: Refresh =
+            Box::new(move |delivery, request| resign.of_waiting(delivery, request, &keys, now.now()));
         let forward = Forward::new(settings.forward, clock.clone(), pooled.clone());
         let parts = pipeline::Parts {
             store: store.clone(),
             forward: forward.clone(),
             bus: bus.clone(),
-            hold: Some(Hold::new(folder.path().to_owned())),
+            hold: Some(Hold::new(folder.path().to_owned(), Some(refresh))),
             tasks: deliveries.clone(),
             stop: waiting.clone(),
         };

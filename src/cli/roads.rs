@@ -147,9 +147,11 @@ impl OpenRoad {
         matches!(self.road, Road::Direct { .. })
     }
 
-    /// Waits until everything is on disk.
+    /// Waits until everything is on disk. What is still under way, since its user did not want to wait, has failed.
     pub async fn close(self) {
-        drop(self.road);
+        if let Road::Direct { pipeline, .. } = self.road {
+            pipeline.end().await;
+        }
         if let Some(store) = self.store {
             store.close().await;
         }

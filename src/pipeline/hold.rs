@@ -4,10 +4,13 @@
 //! headers, is kept in memory, so that a held delivery goes on as it came; bodies are not.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::RwLock;
 
 use super::Pipeline;
@@ -20,6 +23,12 @@ const MOST_KEPT: usize = 1000;
 /// How long to wait when the record cannot be read or a delivery did not go through.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long to wait for another process that hands over what waits for the same target.
+const ANOTHER: Duration = Duration::from_millis(20);
+
+/// The headers that a delivery goes on with after it waited, and what is said of them, if they are not those that it came with.
+pub type Refresh = Box<dyn Fn(&Delivery, &Request) -> Option<(Headers, Arc<str>)> + Send + Sync>;
+
 /// A cloneable handle to what waits.
 #[derive(Clone)]
 pub struct Hold(Arc<Parts>);
@@ -30,6 +39,32 @@ struct Parts {
     /// that the end of the queue is not missed.
     closed: RwLock<HashSet<String>>,
     kept: Mutex<HashMap<i64, Headers>>,
+    refresh: Option<Refresh>,
+}
+
+/// The right to hand over what waits for a target, which one process of a project has at a time.
+struct Gate(Option<File>);
+
+impl Gate {
+    /// The gate of a target, as a file beside the record. Without one, on a file system that takes none, everybody has the right.
+    fn of(folder: &Path, target: &Target) -> Self {
+        let name = hex::encode(&Sha256::digest(target.to_string())[..8]);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        Self(options.open(folder.join(format!("held-{name}.lock"))).ok())
+    }
+
+    async fn enter(&self) {
+        let Some(file) = &self.0 else { return };
+        while let Err(TryLockError::WouldBlock) = file.try_lock() {
+            tokio::time::sleep(ANOTHER).await;
+        }
+    }
+
+    fn leave(&self) {
+        // What cannot be unlocked was never locked.
+        self.0.as_ref().map(|file| file.unlock().ok());
+    }
 }
 
 /// What became of a delivery that had its turn.
@@ -43,8 +78,8 @@ enum Turn {
 
 impl Hold {
     /// Nothing waits yet; the record is in `folder`.
-    pub fn new(folder: PathBuf) -> Self {
-        Self(Arc::new(Parts { folder, closed: RwLock::default(), kept: Mutex::default() }))
+    pub fn new(folder: PathBuf, refresh: Option<Refresh>) -> Self {
+        Self(Arc::new(Parts { folder, closed: RwLock::default(), kept: Mutex::default(), refresh }))
     }
 
     /// The folder of the record.
@@ -82,8 +117,12 @@ impl Hold {
     /// Sends on what waits for `target`, in order, each time that it is there, until nothing waits or this program ends: then
     /// the one that is under way has as long as all others.
     pub async fn drain(&self, pipeline: &Pipeline, target: &Target) {
-        let stop = &pipeline.0.stop;
-        while stop.run_until_cancelled(pipeline.0.presence.until_up(target)).await.is_some() {
+        let (stop, gate) = (&pipeline.0.stop, Gate::of(&self.0.folder, target));
+        let its_turn = async || {
+            pipeline.0.presence.until_up(target).await;
+            gate.enter().await;
+        };
+        while stop.run_until_cancelled(its_turn()).await.is_some() {
             let has_rest = match self.next(target).await {
                 Ok(Some(recorded)) => self.take_turn(pipeline, target, recorded).await == Turn::Away,
                 Ok(None) => {
@@ -100,6 +139,7 @@ impl Hold {
                     true
                 }
             };
+            gate.leave();
             if has_rest && stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
                 return;
             }
@@ -113,6 +153,11 @@ impl Hold {
         let request = match self.kept(delivery.number) {
             Some(headers) => Request { headers, ..request },
             None => request,
+        };
+        let refreshed = self.0.refresh.as_ref().and_then(|refresh| refresh(&delivery, &request));
+        let (request, note) = match refreshed {
+            Some((headers, note)) => (Request { headers, ..request }, Some(note)),
+            None => (request, None),
         };
         let Some(handed) = pipeline.hand_on(target, &request).await else { return Turn::Away };
         let number = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
@@ -133,7 +178,8 @@ impl Hold {
         self.forget(delivery.number);
         let mut attempts = delivery.attempts.clone();
         attempts.push(attempt);
-        let delivery = Arc::new(Delivery { attempts, held: false, ..delivery });
+        let signature_note = note.or(delivery.signature_note);
+        let delivery = Arc::new(Delivery { attempts, held: false, signature_note, ..delivery });
         pipeline.0.bus.publish(Update::Attempted(delivery, Then::Over));
         Turn::Taken
     }

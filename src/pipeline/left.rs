@@ -13,12 +13,15 @@ use crate::store::{Came, Query, Reader, StoreError, Waiting};
 /// How many of the newest deliveries are looked at: more were hardly under way when a run ended.
 const NEWEST: i64 = 1000;
 
+/// How long it may take to write down what became of what was under way.
+pub const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// How old a delivery is that no other command may still be at.
 pub const OLD: Duration = Duration::from_mins(1);
 
 /// What became of a delivery whose answer was not waited for.
 pub(super) fn handed_to_nobody(target: &Target, path: &str, since: Timestamp) -> Handed {
-    let detail = "listen ended before the handler had answered".to_owned();
+    let detail = "mbaas-dev ended before the handler had answered".to_owned();
     Handed {
         url: target.url_of(&target.path_for(path)),
         started_at: since,
@@ -38,6 +41,13 @@ impl Pipeline {
     /// Waits for no answer any more: what is under way has failed.
     pub fn cut_off(&self) {
         self.0.cut.cancel();
+    }
+
+    /// Does the same, and waits until that is on disk, if it does not take too long.
+    pub async fn end(&self) {
+        self.cut_off();
+        self.0.tasks.close();
+        drop(tokio::time::timeout(LAST_WORDS, self.0.tasks.wait()).await);
     }
 
     /// Whether an attempt ended because we do.

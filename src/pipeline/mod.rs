@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::hold::Hold;
-pub use self::left::OLD;
+pub use self::hold::{Hold, Refresh};
+pub use self::left::{LAST_WORDS, OLD};
 pub use self::presence::Presence;
 use crate::bus::Bus;
 use crate::forward::{Forward, Handed, Manner, Rest, WireAnswer};

@@ -26,7 +26,10 @@ struct World {
 
 impl World {
     async fn new(settings: &Settings) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), settings, None).await
+    }
+
+    async fn within(folder: TempDir, settings: &Settings, refresh: Option<Refresh>) -> Self {
         let (clock, bus, tasks, stop) =
             (Clock::real(), Bus::new(), TaskTracker::new(), CancellationToken::new());
         let store = Store::open(folder.path()).unwrap();
@@ -35,7 +38,7 @@ impl World {
             // What it keeps open is nobody's task here.
             forward: Forward::new(forward::Settings::default(), clock.clone(), TaskTracker::new()),
             bus: bus.clone(),
-            hold: Some(Hold::new(folder.path().to_owned())),
+            hold: Some(Hold::new(folder.path().to_owned(), refresh)),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
@@ -51,12 +54,17 @@ impl World {
 
     /// The next request that the handler gets, up to the end of its head.
     async fn request(&self) -> TcpStream {
+        self.head().await.0
+    }
+
+    /// The same, with its head.
+    async fn head(&self) -> (TcpStream, String) {
         let (mut stream, _) = self.handler.accept().await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
         }
-        stream
+        (stream, String::from_utf8(head).unwrap())
     }
 
     async fn hear(&mut self, what: fn(&Update) -> bool) {
@@ -101,6 +109,59 @@ async fn what_waited_and_is_at_its_handler_when_we_end_has_as_long_as_all_others
     world.tasks.wait().await;
     let delivery = world.recorded(number).delivery;
     assert!(delivery.is_acknowledged() && !delivery.held, "{delivery:?}");
+}
+
+#[tokio::test]
+async fn what_waited_goes_on_with_the_headers_that_it_is_given_and_is_told_of_with_what_is_said_of_them() {
+    let refresh: Refresh =
+        Box::new(|_, _| Some(([(&b"X-Fresh"[..], "yes")].into_iter().collect(), "it was old".into())));
+    let settings = Settings { parallel: 1, retries: 0, hold: true };
+    let mut world = World::within(tempfile::tempdir().unwrap(), &settings, Some(refresh)).await;
+    world.store.record_held(world.incoming(), world.target.clone()).await.unwrap();
+    world.pipeline.resume().await;
+    let (request, head) = world.head().await;
+    assert!(head.contains("\r\nX-Fresh: yes\r\n"), "{head}");
+    answer(request, "200 OK").await;
+    let note = loop {
+        if let Update::Attempted(delivery, _) = world.updates.recv().await.unwrap() {
+            break delivery.signature_note.clone();
+        }
+    };
+    assert_eq!(note.as_deref(), Some("it was old"));
+}
+
+#[tokio::test]
+async fn what_waits_is_handed_over_once_though_two_processes_of_a_project_see_it() {
+    const MANY: usize = 20;
+    let settings = Settings { parallel: 1, retries: 0, hold: true };
+    let one = World::new(&settings).await;
+    for _ in 0..MANY {
+        one.store.record_held(one.incoming(), one.target.clone()).await.unwrap();
+    }
+    let parts = Parts {
+        store: Store::open(one.folder.path()).unwrap(),
+        forward: Forward::new(forward::Settings::default(), one.clock.clone(), TaskTracker::new()),
+        bus: Bus::new(),
+        hold: Some(Hold::new(one.folder.path().to_owned(), None)),
+        tasks: one.tasks.clone(),
+        stop: one.stop.clone(),
+    };
+    let other = Pipeline::new(parts, &settings);
+    assert_eq!(one.pipeline.resume().await.len() + other.resume().await.len(), 2);
+    one.tasks.close();
+    let mut requests = 0;
+    let all_over = one.tasks.wait();
+    let mut all_over = pin!(all_over);
+    loop {
+        tokio::select! {
+            () = &mut all_over => break,
+            request = one.request() => {
+                requests += 1;
+                answer(request, "200 OK").await;
+            }
+        }
+    }
+    assert_eq!(requests, MANY);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Signatures that grew too old on the way are made anew, so that a handler that checks their time accepts them.
+//! Signatures that grew too old on the way, or while their handler was away, are made anew, so that a handler that checks their time accepts them.
 //!
 //! Only those of v2 have a time. Only what verified is signed again: nothing becomes valid that was not.
 
@@ -6,13 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::compose::{message_id, signed_again};
 use crate::contract::{Part, field_names};
-use crate::model::{Contract, Headers, Incoming, Relayed, Verdict, span};
+use std::sync::Arc;
+
+use crate::model::{Contract, Delivery, Headers, Incoming, Kind, Relayed, Request, Verdict, span};
 use crate::signature::{Keyring, Signing, Stamp, TOLERANCE};
 
 /// Until when a signature counts as good: handlers allow a little more, and take a while.
 const GOOD_FOR: SignedDuration = SignedDuration::from_secs(TOLERANCE - 30);
 
-/// When what came through a tunnel is signed anew.
+/// When what came through a tunnel, or waited for its handler, is signed anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resign {
     /// When its signature is too old by now.
@@ -27,27 +29,42 @@ pub enum Resign {
 impl Resign {
     /// Has a delivery go on with a fresh signature, if it is to have one, and notes that. `at` is now.
     pub fn apply(self, incoming: Incoming, keys: &Keyring, at: Timestamp) -> Incoming {
-        match self.fresh(&incoming, keys, at) {
+        let Incoming { kind, signature, request, .. } = &incoming;
+        let came_through = incoming.relayed.as_ref();
+        match came_through.and_then(|_| self.fresh(kind, *signature, request, keys, at)) {
             None => incoming,
-            Some((headers, age)) => {
-                let note = format!(
-                    "its signature was {} old: it goes on with a fresh one",
-                    span(age.unsigned_abs())
-                );
+            Some((headers, note)) => {
                 let sent_on = |relayed| Relayed { sent_on_with: Some(headers), ..relayed };
                 let relayed = incoming.relayed.map(sent_on);
-                Incoming { relayed, signature_note: Some(note.into()), ..incoming }
+                Incoming { relayed, signature_note: Some(note), ..incoming }
             }
         }
     }
 
-    /// The fields with a fresh signature, and the age of the one that came.
-    fn fresh(self, incoming: &Incoming, keys: &Keyring, at: Timestamp) -> Option<(Headers, SignedDuration)> {
-        let is_ours = incoming.relayed.is_some() && incoming.signature == Verdict::Valid;
-        if !is_ours || incoming.kind.contract != Some(Contract::V2) {
+    /// The fields with which a recorded delivery goes on that waited for its handler, if it is to have a fresh signature, and
+    /// what there is to say of that.
+    pub fn of_waiting(
+        self,
+        delivery: &Delivery,
+        request: &Request,
+        keys: &Keyring,
+        at: Timestamp,
+    ) -> Option<(Headers, Arc<str>)> {
+        self.fresh(&delivery.kind, delivery.signature, request, keys, at)
+    }
+
+    /// The fields with a fresh signature, and how old the one is that came.
+    fn fresh(
+        self,
+        kind: &Kind,
+        signature: Verdict,
+        request: &Request,
+        keys: &Keyring,
+        at: Timestamp,
+    ) -> Option<(Headers, Arc<str>)> {
+        if signature != Verdict::Valid || kind.contract != Some(Contract::V2) {
             return None;
         }
-        let request = &incoming.request;
         let time =
             field_names(Contract::V2, Part::Timestamp).find_map(|name| request.headers.get_str(name))?;
         let age = at.duration_since(Timestamp::from_second(time.parse().ok()?).ok()?);
@@ -59,10 +76,11 @@ impl Resign {
         if !is_wanted {
             return None;
         }
-        let key = keys.key(Contract::V2, incoming.kind.event_type.as_ref());
+        let key = keys.key(Contract::V2, kind.event_type.as_ref());
         let stamp = Stamp { id: message_id(request)?, at };
         let signed = signed_again(request, &Signing::right(Contract::V2, key), &stamp, request.body.clone());
-        Some((signed.ok()?.headers, age))
+        let note = format!("its signature was {} old: it goes on with a fresh one", span(age.unsigned_abs()));
+        Some((signed.ok()?.headers, note.into()))
     }
 }
 
@@ -133,6 +151,16 @@ mod tests {
                 assert_eq!(message_id(&sent), id, "{what}");
             }
         }
+        let waited = |seconds| {
+            let Incoming { kind, request, .. } = incoming(&then, &keys, Contract::V2, true);
+            let fresh = Resign::Late.fresh(&kind, Verdict::Valid, &request, &keys, after(seconds));
+            fresh.map(|(_, note)| note)
+        };
+        assert_eq!(waited(60), None);
+        assert_eq!(
+            waited(3600).as_deref(),
+            Some("its signature was 1 h 0 min old: it goes on with a fresh one")
+        );
         let mut forged = incoming(&then, &keys, Contract::V2, false);
         forged.signature = Verdict::Invalid;
         assert!(!is_resigned(&Resign::Always.apply(forged, &keys, after(3600))));

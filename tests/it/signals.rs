@@ -460,6 +460,20 @@ fn a_second_ctrl_c_leaves_at_once_even_when_nobody_reads_the_output() {
 }
 
 #[test]
+fn what_trigger_was_sending_at_ctrl_c_has_failed() {
+    let world = World::new();
+    let (_tell, script) = when_told();
+    let handler = Handler::scripted(script);
+    let target = handler.target();
+    let mut trigger = world.command(&["trigger", "meeting.failed", "--to", &target]).spawn().unwrap();
+    handler.next();
+    signal(&trigger, "INT");
+    assert_eq!(trigger.wait().unwrap().code(), Some(130));
+    let failed = world.run(&["deliveries", "list", "--failed", "--json"]).objects();
+    assert_eq!((failed.len(), &failed[0]["attempts"][0]["error"]), (1, &"reset".into()), "{failed:?}");
+}
+
+#[test]
 fn ctrl_c_ends_a_long_trigger_with_130() {
     let (world, handler) = (World::new(), Handler::start());
     let listening = world.listen(&["--forward", &handler.target()]);
