@@ -19,6 +19,8 @@ const EXPECTED: &str = "expected JSON: an object with webhook_url, events, secre
 /// An endpoint as configured.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
+    /// Which one of the file it is, from 1.
+    pub number: usize,
     /// The event types that it gets; `None` for all.
     pub events: Option<EventFilter>,
     /// Its secret.
@@ -51,7 +53,8 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// The endpoints in it, in order; none when there is no file and none must be there.
+    /// The endpoints in it, in order, but those that are enabled first: others take nothing from them. None when there is no
+    /// file and none must be there.
     pub fn read(&self, known: &[EventType]) -> Result<Vec<Endpoint>, BadConfig> {
         let bad = |position: String, reason: String| BadConfig { path: self.path.clone(), position, reason };
         let text = match std::fs::read(&self.path) {
@@ -75,10 +78,12 @@ impl ConfigFile {
             let place = if objects.len() > 1 { format!("endpoint {}: ", index + 1) } else { String::new() };
             let object = value.as_object().ok_or_else(|| "expected an object".to_owned());
             object
-                .and_then(|object| endpoint(object, known))
+                .and_then(|object| endpoint(object, index + 1, known))
                 .map_err(|reason| bad(String::new(), format!("{place}{reason}")))
         };
-        objects.iter().enumerate().map(read).collect()
+        let mut endpoints: Vec<Endpoint> = objects.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        endpoints.sort_by_key(|endpoint| !endpoint.enabled);
+        Ok(endpoints)
     }
 
     /// Its path.
@@ -94,7 +99,7 @@ impl Endpoint {
     }
 }
 
-fn endpoint(object: &Map<String, Value>, known: &[EventType]) -> Result<Endpoint, String> {
+fn endpoint(object: &Map<String, Value>, number: usize, known: &[EventType]) -> Result<Endpoint, String> {
     if let Some(key) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("unknown key `{}`{}", key.escape_debug(), hint(key, KEYS)));
     }
@@ -112,8 +117,12 @@ fn endpoint(object: &Map<String, Value>, known: &[EventType]) -> Result<Endpoint
         Some(Value::String(secret)) if !secret.is_empty() => Some(Secret::new(secret.clone())),
         Some(_) => return Err("`secret` must be a text that is not empty".to_owned()),
     };
+    if secret.as_ref().is_some_and(Secret::has_control) {
+        return Err("`secret` has a line break or another control character in it".to_owned());
+    }
     let events = object.get("events").map(|events| filter(events, known)).transpose()?;
     Ok(Endpoint {
+        number,
         events,
         secret,
         enabled,

@@ -4,7 +4,7 @@
 use super::output::Output;
 use crate::app::endpoints::Endpoint;
 use crate::fixture::Catalogue;
-use crate::model::{EventFilter, EventType, Trouble, nearest};
+use crate::model::{EventFilter, EventType, Target, Trouble, nearest};
 
 /// What there is to say about them, by the options that they were given with.
 pub fn in_vain<'a>(
@@ -27,7 +27,8 @@ pub fn taken(endpoints: &[Endpoint], catalogue: &Catalogue) -> Vec<Trouble> {
         endpoint.events.as_ref().is_none_or(|events| events.matches(Some(event)))
     };
     let mut taken = Vec::new();
-    for (at, endpoint) in endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.events.is_some()) {
+    let lists = |endpoint: &Endpoint| endpoint.enabled && endpoint.events.is_some();
+    for (at, endpoint) in endpoints.iter().enumerate().filter(|(_, endpoint)| lists(endpoint)) {
         let listed: Vec<&EventType> = known.iter().filter(|event| fits(endpoint, event)).collect();
         for (earlier, other) in endpoints[..at].iter().enumerate() {
             let is_first = |event: &EventType| !endpoints[..earlier].iter().any(|first| fits(first, event));
@@ -38,9 +39,9 @@ pub fn taken(endpoints: &[Endpoint], catalogue: &Catalogue) -> Vec<Trouble> {
                     code: "taken",
                     message: format!(
                         "endpoint {} of webhook_config.json does not get {}: endpoint {} does",
-                        at + 1,
+                        endpoint.number,
                         names.join(", "),
-                        earlier + 1
+                        other.number
                     ),
                     hint: "a delivery goes to the first endpoint that it fits, and to that one only"
                         .to_owned(),
@@ -49,6 +50,22 @@ pub fn taken(endpoints: &[Endpoint], catalogue: &Catalogue) -> Vec<Trouble> {
         }
     }
     taken
+}
+
+/// What `--forward` says and does not count for, beside the endpoints of the file.
+pub fn forward_in_vain(forward: Option<&Target>, endpoints: &[Endpoint]) -> Option<Trouble> {
+    let forward = forward.filter(|_| !endpoints.is_empty())?;
+    let message = if endpoints.iter().all(|endpoint| endpoint.local.is_some()) {
+        format!(
+            "nothing goes to {forward}: each endpoint of webhook_config.json names a handler on this machine itself"
+        )
+    } else if forward.path_for("/") == "/" {
+        return None;
+    } else {
+        "the path of --forward does not count: webhook_config.json says the paths at the handler".to_owned()
+    };
+    let hint = "an empty file, `[]`, given with `--config` leaves everything to --forward".to_owned();
+    Some(Trouble { code: "forward", message, hint })
 }
 
 /// Says it to people, as a part of the greeting; a hint that several have once.

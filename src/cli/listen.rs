@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::{SecretArgs, TimeLimit, address, bytes, header, keep, size, size_or_zero, whole};
-use super::in_vain::{in_vain, taken, warn};
+use super::in_vain::{forward_in_vain, in_vain, taken, warn};
 use super::inspector::{self, InspectorArgs};
 use super::keyboard::Keyboard;
 use super::keys::{Keys, SHORT};
@@ -175,6 +175,7 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     let endpoints = session.endpoints()?;
     let mut in_vain = in_vain(arguments.filters(), &session.catalogue);
     in_vain.extend(taken(&endpoints, &session.catalogue));
+    in_vain.extend(forward_in_vain(arguments.forward.as_ref(), &endpoints));
     let tunnel = arguments.tunnel.settings(&session)?;
     let settings =
         Settings { tunnel, ..settings(arguments, &session.folder, &endpoints, &secret.keys, &token) };

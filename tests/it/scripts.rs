@@ -3,6 +3,9 @@
 use std::fs;
 use std::process::{Child, Stdio};
 
+use mbaas_dev::signature::preview;
+use serde_json::json;
+
 use crate::handler::Handler;
 use crate::world::World;
 
@@ -110,8 +113,7 @@ fn the_secret_is_written_into_one_line_of_a_file() {
     exit: 2
     --- stdout
     --- stderr
-    error: the secret has a line break, which readers of such files do not agree about
-    hint: `mbaas-dev secret show` prints it; `mbaas-dev secret new` makes one without
+    error: the secret from --secret has a line break or another control character in it
     ");
     assert_eq!(fs::read_to_string(world.folder().join(".env.local")).unwrap(), after);
     std::os::unix::fs::symlink(world.folder().join(".env.local"), world.folder().join("link")).unwrap();
@@ -181,6 +183,38 @@ fn endpoints_of_the_configuration_file_get_their_events_with_their_secrets() {
         }
     }
     assert!(meetings.drain().is_empty() && calendars.drain().is_empty());
+}
+
+#[test]
+fn an_endpoint_that_is_disabled_takes_nothing_from_one_that_is_not() {
+    let (world, handler) = (World::new(), Handler::start());
+    let endpoint = |path: &str, enabled: bool| {
+        let url = format!("http://{}/{path}", handler.target());
+        json!({"webhook_url": url, "events": ["meeting.failed"], "secret": path, "enabled": enabled})
+    };
+    let endpoints = json!([endpoint("old", false), endpoint("new", true)]);
+    world.write("webhook_config.json", endpoints.to_string());
+    let listening = world.listen(&[]);
+    assert_eq!(world.run(&["trigger", "meeting.failed"]).code(), 0);
+    let request = handler.next();
+    assert_eq!(request.line, "POST /new HTTP/1.1");
+    let signed = preview::sign(&"new".into(), &request.body);
+    assert_eq!(request.header("X-MeetingBaas-Signature"), Some(signed.as_bytes()));
+    drop(listening);
+}
+
+#[test]
+fn a_forward_that_does_not_count_beside_the_endpoints_is_told_of() {
+    let world = World::new();
+    let said = |url: &str, forward: &str| {
+        world.write("webhook_config.json", json!({ "webhook_url": url }).to_string());
+        let output = world.run_process(&["listen", "--port", "0", "--within", "10ms", "--forward", forward]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        said.lines().find(|line| line.contains("warning")).unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(said("https://example.test/hooks", "localhost:1"), "");
+    insta::assert_snapshot!(said("http://localhost:1/hooks", "localhost:2"), @"warning     nothing goes to http://localhost:2/: each endpoint of webhook_config.json names a handler on this machine itself");
+    insta::assert_snapshot!(said("https://example.test/hooks", "localhost:2/pre"), @"warning     the path of --forward does not count: webhook_config.json says the paths at the handler");
 }
 
 #[test]
