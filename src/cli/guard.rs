@@ -135,6 +135,7 @@ mod tests {
         "min-free",
         "minutes",
         "mode",
+        "only",
         "no-inspector",
         "open",
         "origin",

@@ -64,9 +64,11 @@ pub fn printable_lines(text: &str) -> String {
         .join("\n")
 }
 
-/// JSON of unknown content on one line: what a terminal would obey is written as escapes, which say the same. Such characters
+/// JSON of unknown content: what a terminal would obey is written as escapes, which say the same. Such characters
 /// stand within texts only.
 pub fn printable_json(json: &str) -> Cow<'_, str> {
+    // Line ends stand between texts: it may go over several lines.
+    let is_plain = |character| character == '\n' || is_plain(character);
     if json.chars().all(is_plain) {
         return Cow::Borrowed(json);
     }
