@@ -119,6 +119,8 @@ named! {
         NoTarget = "no_target",
         /// Its sender broke off before its body was complete.
         Incomplete = "incomplete",
+        /// It came through a relay and its body is larger than what is taken: it is recorded without it.
+        TooLarge = "too_large",
     }
 }
 

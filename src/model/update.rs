@@ -54,7 +54,10 @@ impl Update {
         match self {
             Self::Attempted(delivery, _) => !delivery.is_acknowledged(),
             Self::NotForwarded(delivery) => {
-                matches!(delivery.not_forwarded, Some(NotForwarded::Unverified | NotForwarded::Incomplete))
+                matches!(
+                    delivery.not_forwarded,
+                    Some(NotForwarded::Unverified | NotForwarded::Incomplete | NotForwarded::TooLarge)
+                )
             }
             Self::TargetDown(..)
             | Self::TargetUp(_)

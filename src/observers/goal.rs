@@ -62,7 +62,7 @@ fn finished(update: &Update) -> Option<(&Delivery, End)> {
             let end = match delivery.not_forwarded? {
                 NotForwarded::NoTarget => End::Acknowledged,
                 NotForwarded::Filtered | NotForwarded::Disabled | NotForwarded::Incomplete => End::PassedOver,
-                NotForwarded::Unverified => End::Failed,
+                NotForwarded::Unverified | NotForwarded::TooLarge => End::Failed,
             };
             Some((delivery, end))
         }

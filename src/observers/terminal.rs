@@ -263,6 +263,7 @@ pub fn not_forwarded(why: NotForwarded) -> String {
         NotForwarded::Disabled => "its endpoint is disabled, or names no handler on this machine",
         NotForwarded::NoTarget => "there is no target (--forward)",
         NotForwarded::Incomplete => "its sender broke off before the body was complete",
+        NotForwarded::TooLarge => "its body is larger than --max-body, and it is recorded without it",
     };
     format!("not forwarded: {reason}")
 }

@@ -32,7 +32,7 @@ pub async fn give_up(relay: &Arc<Parts>, arrived: &Arrived, sender: Sender) -> R
         }
         Err(NotGivenUp::Store(error)) => {
             relay.metrics.refused(Refused::Store);
-            relay.tell(News::Trouble(error));
+            relay.trouble(error);
             try_again(5, "store", "channels cannot be given up at the moment")
         }
         Err(error) => {

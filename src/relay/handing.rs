@@ -10,12 +10,11 @@ use std::time::Duration;
 use h2::RecvStream;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
-use jiff::Timestamp;
 use tokio::task::JoinSet;
 
+use super::Parts;
 use super::answers::harmless;
 use super::early::split;
-use super::{News, Parts};
 use crate::model::{self, ChannelId};
 use crate::serve::{Client, Received};
 use crate::store::relay::{Claim, Stored};
@@ -55,8 +54,6 @@ struct Parcel {
 pub struct Errand {
     pub relay: Arc<Parts>,
     pub claim: Claim,
-    /// What came before then waited.
-    pub begun_at: Timestamp,
     /// Up to which number the owner may have messages already.
     pub has: i64,
 }
@@ -73,7 +70,7 @@ impl Errand {
     /// Waits until there is something to hand over.
     pub async fn awaits_something(&self) {
         if let Err(error) = self.relay.store.next(self.claim.channel, self.claim.epoch, 0).await {
-            self.relay.tell(News::Trouble(error));
+            self.relay.trouble(error);
         }
     }
 
@@ -99,7 +96,8 @@ impl Errand {
                             seq: stored.seq,
                             after,
                             arrived_at: stored.message.arrived_at,
-                            late: stored.message.arrived_at < self.begun_at,
+                            // By its number, since a clock may be set back.
+                            late: stored.seq <= self.claim.last,
                         };
                         let company = match passing.late {
                             false => Company::Fresh,
@@ -118,7 +116,7 @@ impl Errand {
                         under_way.spawn(self.parcel(client.clone(), stored, passing).hand_over());
                     }
                     Err(error) => {
-                        self.relay.tell(News::Trouble(error));
+                        self.relay.trouble(error);
                         return Pause::Failed;
                     }
                 },
@@ -151,7 +149,7 @@ impl Parcel {
             }
             return self.ack();
         }
-        // What is too large for the owner will never be taken.
+        // What is too large for an older owner, which records nothing of it, will never be taken.
         let is_taken =
             response.headers().contains_key(DELIVERY) || response.status() == StatusCode::PAYLOAD_TOO_LARGE;
         let bytes = if is_taken { self.ack()? } else { return None };

@@ -13,7 +13,7 @@ use super::coming::OnItsWay;
 use super::metrics::Told;
 use super::proxies::Sender;
 use super::rate::Rate;
-use super::{Mode, News, Parts, WhenOffline};
+use super::{Mode, Parts, WhenOffline};
 use crate::model::{ChannelId, Request};
 use crate::serve::{Arrived, Body, NoBody, ReadBody, discard, subscriber};
 use crate::store::relay::{Call, Found, Message, MessageId, NAMELESS, Waiting};
@@ -182,7 +182,7 @@ async fn decide(
         if relay.store.find(channel).await == Found::GivenUp {
             return given_up();
         }
-        relay.tell(News::Trouble(error));
+        relay.trouble(error);
         return (Told::Store, try_again(5, "store", "it cannot be kept at the moment"));
     }
     let Some(Call { answer, hang_up: _until_the_end }) = call else {

@@ -68,6 +68,8 @@ pub struct Metrics {
     refused: Family<Label, Counter>,
     /// Tunnels that were opened.
     pub opened: Counter,
+    /// Tunnels in which HTTP/2 runs.
+    pub awake: Gauge,
     /// Messages that an owner has recorded.
     pub delivered: Counter,
     /// Messages that nobody took in time.
@@ -148,6 +150,12 @@ impl Default for Metrics {
         registry.register("requests", "Requests of senders, by what they were told", requests.clone());
         registry.register("tunnels_refused", "Tunnels that were not opened, by the reason", refused.clone());
         registry.register("tunnels_opened", "Tunnels that were opened", opened.clone());
+        let awake = Gauge::default();
+        registry.register(
+            "tunnels_awake",
+            "Tunnels through which something went within half a minute",
+            awake.clone(),
+        );
         registry.register(
             "delivered",
             "Requests that the owner of their channel has recorded",
@@ -168,7 +176,7 @@ impl Default for Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         });
-        Self { registry, requests, refused, opened, delivered, expired, given_up, gauges }
+        Self { registry, requests, refused, opened, awake, delivered, expired, given_up, gauges }
     }
 }
 

@@ -19,6 +19,7 @@ mod rate;
 mod settings;
 
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ const EXPIRE_EVERY: Duration = Duration::from_mins(10);
 /// How long what is under way may take to finish after the end was asked for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How often one address is complained of.
+/// How often one address is complained of, and trouble of one kind told.
 const COMPLAINTS: Rate = Rate::per_minute(1.0);
 
 /// How many pieces of news an observer may be behind before it misses some.
@@ -156,6 +157,7 @@ struct Parts {
     of_addresses: Rates<IpAddr>,
     guesses: Rates<IpAddr>,
     complaints: Rates<IpAddr>,
+    troubles: Rates<Discriminant<StoreError>>,
     proxies: Proxies,
     /// Whether somebody was told of a proxy that is not trusted.
     is_proxy_told: AtomicBool,
@@ -212,6 +214,7 @@ impl Relay {
             of_addresses: Rates::default(),
             guesses: Rates::default(),
             complaints: Rates::default(),
+            troubles: Rates::default(),
             proxies,
             is_proxy_told: AtomicBool::new(false),
             metrics: Metrics::default(),
@@ -355,10 +358,10 @@ impl Parts {
             let ago = |age: Duration| self.clock.now().checked_sub(age).unwrap_or(Timestamp::MIN);
             match self.store.expire(ago(self.settings.keep)).await {
                 Ok(gone) => drop(self.metrics.expired.inc_by(gone)),
-                Err(error) => self.tell(News::Trouble(error)),
+                Err(error) => self.trouble(error),
             }
             if let Err(error) = self.store.forget_given_up(ago(TOMBSTONE)).await {
-                self.tell(News::Trouble(error));
+                self.trouble(error);
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -393,6 +396,13 @@ impl Parts {
     /// Whom an access token lets in.
     fn admit(&self, given: Option<&str>) -> Option<Admission> {
         self.access.borrow().admit(given).cloned()
+    }
+
+    /// Tells of trouble of our own, each kind now and then: on a full disk every sender would make a line of it.
+    fn trouble(&self, error: StoreError) {
+        if self.troubles.take(discriminant(&error), COMPLAINTS).is_ok() {
+            self.tell(News::Trouble(error));
+        }
     }
 
     /// Tells whoever listens; nobody may.

@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHEN
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::upgrade::OnUpgrade;
+use prometheus_client::metrics::gauge::Gauge;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
@@ -49,6 +50,22 @@ struct Guest {
     _place: Place,
 }
 
+/// Counts a tunnel in which HTTP/2 runs, until it is dropped.
+struct Awake<'a>(&'a Gauge);
+
+impl<'a> Awake<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Awake<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Opens a tunnel; the answer is 101, or why there is none.
 pub async fn open(relay: &Arc<Parts>, arrived: Arrived, sender: Sender) -> Response<Body> {
     let mut request = arrived.request;
@@ -66,14 +83,15 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived, sender: Sender) -> Respo
     let mut answer = match websocket::answer(&request) {
         Ok(answer) => answer.map(|()| Empty::new().map_err(|never| match never {}).boxed()),
         Err(why) => {
-            relay.metrics.refused(Refused::Request);
+            refused(relay, &sender, Refused::Request, "it is no WebSocket of a tunnel");
             return report(StatusCode::BAD_REQUEST, "websocket", why);
         }
     };
     let Admission { name, most_channels, most_tunnels, .. } = &admitted.admission;
     let Some(place) = relay.places.take(name, admitted.token, *most_tunnels) else {
-        relay.metrics.refused(Refused::Crowded);
-        return try_again(30, "crowded", "there are as many tunnels as there may be");
+        let why = "there are as many tunnels as there may be";
+        refused(relay, &sender, Refused::Crowded, why);
+        return try_again(30, "crowded", why);
     };
     let claimant = Claimant {
         token: admitted.token,
@@ -85,15 +103,20 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived, sender: Sender) -> Respo
         Ok(claim) => claim,
         Err(NoClaim::Store(error)) => {
             relay.metrics.refused(Refused::Store);
-            relay.tell(News::Trouble(error));
+            relay.trouble(error);
             return try_again(5, "store", "channels cannot be kept at the moment");
         }
         Err(NoClaim::GivenUp) => {
-            relay.metrics.refused(Refused::Channel);
-            return report(StatusCode::GONE, "given_up", "its channel was given up");
+            let why = "its channel was given up";
+            refused(relay, &sender, Refused::Channel, why);
+            return report(StatusCode::GONE, "given_up", why);
         }
-        Err(error) => {
-            relay.metrics.refused(Refused::Channel);
+        Err(error @ (NoClaim::TooMany(_) | NoClaim::NotTheirs)) => {
+            let why = match error {
+                NoClaim::NotTheirs => "its channel belongs to another access token",
+                _ => "its access token has as many channels as it may have",
+            };
+            refused(relay, &sender, Refused::Channel, why);
             return report(StatusCode::FORBIDDEN, "channel", &error.to_string());
         }
     };
@@ -114,11 +137,16 @@ pub async fn open(relay: &Arc<Parts>, arrived: Arrived, sender: Sender) -> Respo
     answer
 }
 
+/// Counts somebody who got no tunnel, and tells of it.
+fn refused(relay: &Parts, sender: &Sender, counted: Refused, why: &'static str) {
+    relay.metrics.refused(counted);
+    relay.tell_now_and_then(sender.address.or(sender.hidden_by), News::Refused(*sender, why));
+}
+
 /// Who it is: from these two fields, and from nowhere else. Whoever is not let in is counted and told of.
 pub fn admit(relay: &Parts, sender: &Sender, headers: &HeaderMap) -> Result<Admitted, Box<Response<Body>>> {
     let refuse = |counted, why, refusal| {
-        relay.metrics.refused(counted);
-        relay.tell_now_and_then(sender.address.or(sender.hidden_by), News::Refused(*sender, why));
+        refused(relay, sender, counted, why);
         Err(Box::new(refusal))
     };
     let one = |name: HeaderName| {
@@ -190,7 +218,7 @@ async fn talk(relay: &Arc<Parts>, stream: Stream, claim: Claim, guest: &Guest) -
 
 /// Hands over what there is, again and again, and in between takes no more memory than it must. How it ended.
 async fn rest_and_hand_over(relay: &Arc<Parts>, mut stream: Stream, claim: Claim, has: i64) -> &'static str {
-    let mut errand = Errand { relay: Arc::clone(relay), claim, begun_at: relay.clock.now(), has };
+    let mut errand = Errand { relay: Arc::clone(relay), claim, has };
     loop {
         tokio::select! {
             came = stream.rest(HEARTBEAT) => return match came {
@@ -199,6 +227,7 @@ async fn rest_and_hand_over(relay: &Arc<Parts>, mut stream: Stream, claim: Claim
             },
             () = errand.awaits_something() => {}
         }
+        let _awake = Awake::new(&relay.metrics.awake);
         // In a box: it is large, and seldom there.
         stream = match Box::pin(hand_over(stream, &mut errand)).await {
             Ok(stream) => stream,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::store::relay::TokenHash;
 
 /// How many tunnels of one listen token there may be at a time: one is displaced by the next, which takes a moment.
-const MOST_OF_TOKEN: usize = 4;
+const MOST_OF_TOKEN: usize = 64;
 
 /// The places for tunnels.
 #[derive(Debug)]
@@ -47,7 +47,9 @@ impl Places {
         let of_tenant = taken.by_tenant.get(tenant);
         let of_token = of_tenant.and_then(|tokens| tokens.get(&token)).copied().unwrap_or_default();
         let has_room = most_of_tenant.is_none_or(|most| of_tenant.map_or(0, HashMap::len) < most);
-        if taken.all >= self.most || of_token >= MOST_OF_TOKEN || !(of_token > 0 || has_room) {
+        // Whoever takes the place of an older tunnel needs no place of its own, however full it is.
+        let fits = if of_token > 0 { of_token < MOST_OF_TOKEN } else { taken.all < self.most && has_room };
+        if !fits {
             return None;
         }
         taken.all += 1;
@@ -94,10 +96,10 @@ mod tests {
         let next = take("a", other).unwrap();
         let rest: Vec<Place> = (0..4_u8).map_while(|tenant| take(&tenant.to_string(), one)).collect();
         assert_eq!(rest.len(), 2);
+        // It is full, and the next tunnel of the same token comes in all the same.
+        assert!(take("0", other).is_none() && take("0", one).is_some());
         drop((next, of_another, rest));
-        let places = Places::new(9);
-        let of_one = || places.take(&"a".into(), one, None);
-        let most: Vec<Place> = (0..9).map_while(|_| of_one()).collect();
+        let most: Vec<Place> = std::iter::repeat_with(|| take("a", one)).map_while(|place| place).collect();
         assert_eq!(most.len(), MOST_OF_TOKEN);
         drop(most);
         assert_eq!(places.lock().all, 0);

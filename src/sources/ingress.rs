@@ -25,7 +25,7 @@ use crate::model::{
     Relayed, Request, Secret, Trouble, Update, Verdict,
 };
 use crate::pipeline::{Answered, Delivered, Early};
-use crate::serve::{Arrived, Body, BodyReader, BoxError, NoBody, ReadBody, discard};
+use crate::serve::{Arrived, Body, BodyReader, BoxError, NoBody, discard};
 use crate::signature::{Claim, Keyring};
 use crate::store::{Recorded, StoreError};
 use crate::tunnel::early;
@@ -110,7 +110,7 @@ impl Ingress {
     /// Takes one request that a relay passes on, when its turn has come.
     ///
     /// The answer names the delivery once that is recorded. One without a name is none for the sender: the relay sends
-    /// the request again. Only what will never be taken is answered 413.
+    /// the request again.
     ///
     /// # Errors
     ///
@@ -120,16 +120,11 @@ impl Ingress {
         arrived: Arrived,
         relayed: Relayed,
     ) -> Result<Reply, Box<Response<Body>>> {
-        let (line, seq, after) = (relayed.line.clone(), relayed.seq, relayed.after);
-        let read = match self.0.read_relayed(arrived, relayed).await {
-            Err(refusal) if refusal.status() != StatusCode::PAYLOAD_TOO_LARGE => return Err(refusal),
-            read => read,
-        };
+        let (line, after) = (relayed.line.clone(), relayed.after);
+        let incoming = self.0.read_relayed(arrived, relayed).await?;
         if timeout(TURN, line.wait_for(after)).await.is_err() {
             return Err(Box::new(try_again("turn", "what comes before it is not recorded")));
         }
-        // Of what is too large nothing will ever be recorded: those behind it have their turn.
-        let incoming = read.inspect_err(|_too_large| line.advance(seq))?;
         let (id, place) = (incoming.id.clone(), Arc::clone(&self.0.early).try_acquire_owned().ok());
         let (sender, answered) = oneshot::channel();
         let early = place.is_some().then_some(Early { sender, most_bytes: early::LONGEST });
@@ -198,16 +193,23 @@ impl Parts {
         let (parts, mut body) = request.into_parts();
         let (method, path) = (parts.method.to_string(), wire_path(&parts.uri));
         drop(parts);
-        let body = match self.bodies.read(&mut body).await {
-            // Whoever asks first is told before it sends anything; a relay has the whole of it anyway.
-            Err(NoBody::TooLarge) if headers.get("expect").is_none() && relayed.is_none() => {
+        let read = self.bodies.read(&mut body).await;
+        let (body, not_forwarded) = match read {
+            // A relay has told its sender that it is kept: something must be found of it.
+            Err(NoBody::TooLarge) if relayed.is_some() => (None, Some(NotForwarded::TooLarge)),
+            // Whoever asks first is told before it sends anything.
+            Err(NoBody::TooLarge) if headers.get("expect").is_none() => {
                 Box::pin(discard(body)).await;
                 return Err(NoBody::TooLarge);
             }
-            read => read?,
+            read => {
+                let body = read?;
+                let not_forwarded = (!body.is_complete).then_some(NotForwarded::Incomplete);
+                (Some(body), not_forwarded)
+            }
         };
-        let not_forwarded = (!body.is_complete).then_some(NotForwarded::Incomplete);
-        let ReadBody { bytes: body, trailers, .. } = body;
+        let is_there = body.is_some();
+        let (body, trailers) = body.map_or_else(Default::default, |body| (body.bytes, body.trailers));
         headers.drop_hop_by_hop();
         let provenance = match &relayed {
             None => Provenance::take(&self.settings.token, &mut headers),
@@ -222,6 +224,7 @@ impl Parts {
         };
         let (signature, signature_note) = match self.settings.verify {
             Verify::Off => (Verdict::Unchecked, None),
+            Verify::Warn | Verify::Strict if !is_there => (Verdict::Unchecked, None),
             Verify::Warn | Verify::Strict => {
                 let claim = Claim {
                     contract: kind.contract,
@@ -250,7 +253,7 @@ impl Parts {
         Ok((incoming, ours))
     }
 
-    /// Makes a delivery of a request that a relay passes on. Only what will never be taken is answered for good.
+    /// Makes a delivery of a request that a relay passes on.
     async fn read_relayed(
         &self,
         arrived: Arrived,
@@ -327,6 +330,10 @@ fn recorded_only(id: &DeliveryId, why: NotForwarded, verdict: Verdict) -> Respon
         NotForwarded::NoTarget => acknowledge(id, "recorded; there is no target to forward to"),
         NotForwarded::Incomplete => {
             report(StatusCode::BAD_REQUEST, Some(id), "body", "the body ended before it was complete")
+        }
+        NotForwarded::TooLarge => {
+            let message = "the body is larger than what is taken; it was recorded without it";
+            report(StatusCode::PAYLOAD_TOO_LARGE, Some(id), "body_too_large", message)
         }
     }
 }

@@ -11,7 +11,7 @@ use super::StoreError;
 /// Only ever add to the end. A new name in a column of names (`origin`, `signature`, `contract`, `error`) needs a
 /// step as well, an empty one: older programs take an unknown name for damage.
 pub(super) const MIGRATIONS: &[&str] =
-    &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE, LARGE_BODIES, TEXT_INDEX, RELAYED, LONG_LISTS];
+    &[FIRST, ATTEMPTS_BY_KEY, SIGNATURE_NOTE, LARGE_BODIES, TEXT_INDEX, RELAYED, LONG_LISTS, TOO_LARGE];
 
 /// Times are microseconds since 1970; an id is its 16 bytes; headers are a block of lines with credentials masked, and
 /// trailers stand behind an empty line of it.
@@ -124,6 +124,9 @@ const RELAYED: &str = "
     );
     CREATE UNIQUE INDEX relayed_seq ON relayed (channel, seq);
 ";
+
+/// `not_forwarded` may be `too_large`.
+const TOO_LARGE: &str = "";
 
 /// What makes lists of a million fast: which numbers are not there any more (`gone`), and what occurs in which stretch of
 /// numbers (`stretches`). Whoever inserts pays for neither.

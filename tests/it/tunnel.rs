@@ -375,10 +375,11 @@ fn what_a_listen_that_ends_has_done_is_not_handed_over_again() {
 /// How long a delivery waits for its turn at the most.
 const TURN: Duration = Duration::from_secs(20);
 
-/// It is answered for good, and nothing of it is recorded: who comes behind it would wait for its turn to be over.
+/// Its sender was told that it is kept, so it is recorded without its body. Who comes behind it does not wait, and is not handed
+/// over a second time.
 #[test]
-fn what_is_too_large_for_a_listen_holds_up_none_behind_it() {
-    let (of_relay, world) = (World::new(), World::new());
+fn what_is_too_large_for_a_listen_is_found_in_the_record_and_holds_up_none_behind_it() {
+    let (of_relay, world, handler) = (World::new(), World::new(), Handler::start());
     let mut relay = Relay::start(&of_relay, &[]);
     let listen = relay.listen(&world, &[]);
     let channel = channel(&listen);
@@ -387,12 +388,47 @@ fn what_is_too_large_for_a_listen_holds_up_none_behind_it() {
     let post = |body: &[u8]| send(&relay.address, "POST", &channel, "", body).unwrap().status;
     assert_eq!([post(b"1"), post(&[b'x'; 2000]), post(b"2")], [202; 3]);
     let begun = Clock::real().tick();
-    let listen = relay.listen(&world, &["--max-body", "1K"]);
+    let listen = relay.listen(&world, &["--max-body", "1K", "--forward", &handler.target()]);
     relay.is_drained();
     assert!(begun.elapsed() < TURN, "it took {:?}", begun.elapsed());
-    assert_eq!((post(&[b'x'; 2000]), post(b"3")), (413, 200));
+    let rounds = 20;
+    for _ in 0..rounds {
+        assert_eq!([post(&[b'x'; 2000]), post(b"3")], [413, 200]);
+    }
     drop(listen.interrupt());
-    assert_eq!(recorded(&world).len(), 3);
+    let recorded = recorded(&world);
+    let is_too_large = |delivery: &&Value| delivery["not_forwarded"] == "too_large";
+    let too_large = recorded.iter().filter(is_too_large).count();
+    assert_eq!((recorded.len(), too_large), (3 + 2 * rounds, 1 + rounds));
+    assert_eq!(handler.drain().len(), 2 + rounds, "none went to the handler twice");
+}
+
+#[test]
+fn senders_that_do_not_read_their_answers_hold_up_nobody_else() {
+    let (of_relay, world) = (World::new(), World::new());
+    let handler = Handler::scripted(Box::new(|request, stream| {
+        if request.line.contains("/endless") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            loop {
+                stream.write_all(&[b'x'; 64 * 1024])?;
+            }
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    }));
+    let relay = Relay::start(&of_relay, &[]);
+    let listen = relay.listen(&world, &["--forward", &handler.target(), "--verify", "off"]);
+    let channel = channel(&listen);
+    let stubborn = || {
+        let mut stream = TcpStream::connect(&relay.address).unwrap();
+        write!(stream, "POST {channel}/endless HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx").unwrap();
+        handler.next();
+        stream
+    };
+    let senders: Vec<TcpStream> = std::iter::repeat_with(stubborn).take(6).collect();
+    for number in 0..400 {
+        assert_eq!(send(&relay.address, "POST", &channel, "", b"x").unwrap().status, 200, "{number}");
+    }
+    drop(senders);
 }
 
 #[test]
@@ -539,7 +575,9 @@ fn a_tunnel_with_nothing_to_do_goes_to_rest_and_is_used_again() {
     let channel = channel(&listen);
     for _ in 0..2 {
         assert_eq!(send(&relay.address, "POST", &channel, "", b"x").unwrap().status, 200);
+        assert_eq!(metric(&relay, "tunnels_awake"), 1);
         thread::sleep(Duration::from_secs(32));
+        assert_eq!(metric(&relay, "tunnels_awake"), 0);
     }
     assert_eq!(send(&relay.address, "POST", &channel, "", b"x").unwrap().status, 200);
     assert_eq!(metric(&relay, "tunnels_opened_total"), 1);

@@ -177,7 +177,8 @@ impl Channels {
             hot: Window::default(),
             read: Window::default(),
         });
-        Some(Claim { channel: id, epoch, waiting: channel.waiting.messages, displaced })
+        let (waiting, last) = (channel.waiting.messages, channel.last);
+        Some(Claim { channel: id, epoch, waiting, last, displaced })
     }
 
     /// A channel is given up: whoever owns it hears of it, and what waits in it is no more.

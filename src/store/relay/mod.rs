@@ -93,6 +93,8 @@ pub struct Claim {
     pub epoch: i64,
     /// How many messages wait.
     pub waiting: u64,
+    /// The number of the newest message: those up to it had to wait.
+    pub last: i64,
     /// Changes when somebody else claims the channel, or to [`GIVEN_UP`].
     pub displaced: watch::Receiver<i64>,
 }

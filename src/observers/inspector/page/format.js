@@ -74,7 +74,7 @@ export function outcomeOf(attempt) {
 }
 
 const words = {
-  signature: "not verified", filtered: "filtered", disabled: "disabled", no_target: "no target", incomplete: "incomplete",
+  signature: "not verified", filtered: "filtered", disabled: "disabled", no_target: "no target", incomplete: "incomplete", too_large: "too large",
 };
 
 /** What is said of a signature. */
