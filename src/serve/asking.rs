@@ -16,9 +16,9 @@ use tokio::time::{sleep, timeout};
 use super::BoxError;
 use super::stream::{HEARTBEAT, LARGEST_HEAD, PATIENCE};
 
-/// How much of one answer may be on its way, and how much of all together, in bytes: they go to one who has thousands of
-/// such streams.
-const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
+/// How much of one answer may be on its way, and how much of all together, in bytes. All have so much more than one that those
+/// whose senders read nothing leave room for the others: a hundred of them.
+const WINDOWS: (u32, u32) = (128 * 1024, 16 * 1024 * 1024);
 
 /// Sends requests through a stream; clones share it.
 pub type Client = client::SendRequest<Bytes>;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::broadcast::error::RecvError;
@@ -123,7 +124,7 @@ impl Lane {
                         set_right.await;
                         None
                     };
-                    return response.map(|body| body.with_trailers(trailers).boxed());
+                    return without_length(response).map(|body| body.with_trailers(trailers).boxed());
                 }
                 if !response.headers().contains_key(DELIVERY) {
                     set_right.await;
@@ -134,7 +135,7 @@ impl Lane {
         };
         // Whatever the handler says.
         early::take_promise(response.headers_mut());
-        response
+        without_length(response)
     }
 
     /// Looks for what is recorded under a number of the relay's; what is under way is waited for.
@@ -199,6 +200,14 @@ async fn read_record<T: Send + 'static>(
     let read = move || Reader::open(&folder)?.as_ref().map(read).transpose();
     let done = tokio::task::spawn_blocking(read).await;
     done.unwrap_or_else(|_ended| Err(StoreError::Closed { file }))
+}
+
+/// An answer that has no body says no length: HTTP/2 would take one for a body that is missing (RFC 9113, section 8.1.1).
+fn without_length(mut response: Response<Body>) -> Response<Body> {
+    if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status()) {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
 }
 
 /// The answer to what was recorded and is there no more: the relay need not send it again.
