@@ -167,10 +167,9 @@ fn serve(mut arguments: ServeArgs, session: &Session) -> anyhow::Result<Exit> {
         return Err(Usage::new("an access token is empty", "`openssl rand -hex 32` makes one").into());
     }
     check_access(&arguments.access_token)?;
-    if arguments.access_token.is_empty()
-        && arguments.access_tokens.is_none()
-        && !arguments.listen.ip().is_loopback()
-    {
+    // Whoever has a proxy before it lets others in by that.
+    let lets_others_in = !arguments.listen.ip().is_loopback() || !arguments.trusted_proxy.is_empty();
+    if arguments.access_token.is_empty() && arguments.access_tokens.is_none() && lets_others_in {
         let message = "anybody who reaches this relay could have a public URL of it";
         let hint = "give an access token with --access-token or MBAAS_DEV_ACCESS_TOKEN (`openssl rand -hex 32` \
                     makes one)";
@@ -302,7 +301,7 @@ fn greet(output: &Output, relay: &Relay, public: &str, is_open: bool) {
         paint.strong(format!("mbaas-dev listen --tunnel {tunnel}{token}"))
     ));
     if is_open {
-        output.talk("  note        without --access-token everybody on this machine may open tunnels");
+        output.talk("  note        without --access-token everybody who reaches it may open tunnels");
     }
     output.talk("");
 }

@@ -1,7 +1,7 @@
 //! What senders are told: by the relay itself, or by a handler, of whose answer nothing may act in a browser.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
@@ -16,6 +16,37 @@ const HARMLESS: [(HeaderName, HeaderValue); 3] = [
     ),
     (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
     (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
+];
+
+/// What concerns the whole host, or a browser that would show the answer: no sender of webhooks needs it.
+const DROPPED: [&str; 27] = [
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-allow-private-network",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "alt-svc",
+    "clear-site-data",
+    "content-disposition",
+    "cross-origin-opener-policy",
+    "expect-ct",
+    "link",
+    "location",
+    "nel",
+    "origin-agent-cluster",
+    "permissions-policy",
+    "public-key-pins",
+    "refresh",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "set-cookie",
+    "set-cookie2",
+    "sourcemap",
+    "strict-transport-security",
+    "www-authenticate",
 ];
 
 /// The types that webhooks are answered with; any other is passed on as plain text.
@@ -55,10 +86,12 @@ pub fn kept(message: &str) -> Response<Body> {
     answer(StatusCode::ACCEPTED, &json!({ "status": "kept", "message": message }))
 }
 
-/// A handler's answer, on the host that many handlers share: it sets no cookies there, and nothing of it is run.
+/// A handler's answer, on the host that many handlers share: it sets nothing there, leads nowhere, and nothing of it is run.
 pub fn harmless(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
-    headers.remove(SET_COOKIE);
+    for name in DROPPED {
+        headers.remove(name);
+    }
     if headers.get(CONTENT_TYPE).is_some_and(|kind| !is_known(kind)) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
@@ -96,12 +129,16 @@ mod tests {
         for (kind, expected) in kinds {
             let mut response = report(StatusCode::OK, "", "");
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-            response.headers_mut().insert(SET_COOKIE, HeaderValue::from_static("a=b"));
+            for name in DROPPED {
+                response.headers_mut().insert(name, HeaderValue::from_static("a=b"));
+            }
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("7"));
             let harmless = harmless(response);
             let headers = harmless.headers();
             assert_eq!(headers[CONTENT_TYPE], expected, "{kind}");
             assert!(headers["content-security-policy"].to_str().unwrap().starts_with("sandbox"));
-            assert!(!headers.contains_key(SET_COOKIE));
+            assert!(DROPPED.iter().all(|name| !headers.contains_key(*name)));
+            assert_eq!(headers[RETRY_AFTER], "7");
         }
         println!("inputs={} violations=0", kinds.len());
     }
