@@ -22,6 +22,13 @@ use crate::tunnel;
 /// How long a sender waits for the handler's answer: those of Meeting BaaS give up after 30 seconds.
 const ANSWER_TIME: Duration = Duration::from_secs(25);
 
+/// How long a channel must have had no owner before nobody waits for its answer any more: one that lost its tunnel for a moment
+/// comes back sooner, and gives it.
+const ABSENCE: u32 = 3;
+
+/// How often it is looked whether a channel has an owner.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How long a request waits until it may be written to disk.
 const TURN: Duration = Duration::from_secs(2);
 
@@ -115,6 +122,16 @@ async fn has_room(relay: &Parts, coming: &OnItsWay<'_>) -> bool {
         && fits(in_all, coming.in_all, (None, relay.settings.most_waiting_in_all))
 }
 
+/// Waits until a channel has had no owner for a while: its answers will not come in time.
+async fn is_left(relay: &Parts, channel: ChannelId) {
+    let mut absent = 0;
+    while absent < ABSENCE {
+        tokio::time::sleep(LOOK).await;
+        let is_owned = matches!(relay.store.find(channel).await, Found::Open { owned: true, .. });
+        absent = if is_owned { 0 } else { absent + 1 };
+    }
+}
+
 fn full() -> Decision {
     (Told::Full, try_again(30, "full", "as much waits here as may wait"))
 }
@@ -193,6 +210,9 @@ async fn decide(
     let answer = tokio::select! {
         answer = timeout(ANSWER_TIME, answer) => answer,
         () = relay.stop.cancelled() => return (Told::Kept, kept("the relay stops; it is handed over later")),
+        () = is_left(relay, channel) => {
+            return (Told::Kept, kept("nobody is connected any more; it is handed over as soon as somebody takes it"));
+        }
     };
     match answer {
         Ok(Ok(answer)) => (Told::Answered, answer),

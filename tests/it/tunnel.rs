@@ -10,7 +10,7 @@ use mbaas_dev::model::Clock;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::handler::{Handler, answer};
+use crate::handler::{Handler, answer, when_told};
 use crate::relaying::{PATIENCE, Relay, TOKEN, Wire, channel, metric, recorded, send, trigger};
 use crate::surroundings::with_clock;
 use crate::world::{Listening, World};
@@ -401,6 +401,27 @@ fn what_is_too_large_for_a_listen_is_found_in_the_record_and_holds_up_none_behin
     let too_large = recorded.iter().filter(is_too_large).count();
     assert_eq!((recorded.len(), too_large), (3 + 2 * rounds, 1 + rounds));
     assert_eq!(handler.drain().len(), 2 + rounds, "none went to the handler twice");
+}
+
+/// How long a sender waits for an answer that may still come.
+const ANSWER_TIME: Duration = Duration::from_secs(25);
+
+#[test]
+fn whoever_waits_for_an_answer_is_told_soon_that_nobody_is_there_to_give_it() {
+    let (of_relay, world, (_tell, script)) = (World::new(), World::new(), when_told());
+    let handler = Handler::scripted(script);
+    let relay = Relay::start(&of_relay, &[]);
+    let listen = relay.listen(&world, &["--forward", &handler.target(), "--verify", "off"]);
+    let channel = channel(&listen);
+    let begun = Clock::real().tick();
+    let status = thread::scope(|scope| {
+        let sender = scope.spawn(|| send(&relay.address, "POST", &channel, "", b"x").unwrap().status);
+        handler.next();
+        listen.kill();
+        sender.join().unwrap()
+    });
+    assert_eq!(status, 202);
+    assert!(begun.elapsed() < ANSWER_TIME, "it took {:?}", begun.elapsed());
 }
 
 #[test]
