@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
 
 use crate::bus::{Bus, Subscription};
 use crate::model::{ChannelId, Delivery, Line, Relayed, Update};
@@ -26,7 +28,13 @@ pub struct Lanes {
     earlier: i64,
     /// Those of them that were taken up.
     taken_up: Arc<Mutex<HashSet<i64>>>,
+    /// How long what is under way is waited for.
+    pub(super) patience: Duration,
 }
+
+/// How long what is under way is waited for when it is asked for again: its sender has been told that it is kept by then, and
+/// should its outcome never be known, since it could not be recorded, it must not hold up those behind it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the requests of one tunnel go.
 #[derive(Clone)]
@@ -50,7 +58,7 @@ impl Lanes {
     /// Nothing came through a tunnel so far.
     pub async fn new(ingress: Ingress, folder: Arc<Path>, bus: Bus) -> Result<Self, StoreError> {
         let earlier = read_record(Arc::clone(&folder), Reader::last_number).await?.unwrap_or_default();
-        Ok(Self { ingress, folder, bus, earlier, taken_up: Arc::default() })
+        Ok(Self { ingress, folder, bus, earlier, taken_up: Arc::default(), patience: PATIENCE })
     }
 
     /// How far a channel is recorded.
@@ -154,7 +162,7 @@ impl Lane {
             if self.lanes.is_left(delivery.number) {
                 return Ok(Some(Found::Left(recorded.delivery)));
             }
-            if !news_of(updates, delivery.number).await {
+            if !timeout(self.lanes.patience, news_of(updates, delivery.number)).await.unwrap_or(false) {
                 return Ok(Some(Found::Settled(recorded)));
             }
         }

@@ -74,6 +74,20 @@ impl Ours {
         client
     }
 
+    /// One that came through a tunnel, for the record.
+    fn recorded(&self, seq: i64) -> Incoming {
+        let relayed = Relayed {
+            channel: self.channel,
+            seq,
+            after: seq - 1,
+            arrived_at: self.clock.now(),
+            late: false,
+            line: Line::new(seq - 1),
+            sent_on_with: None,
+        };
+        Incoming { relayed: Some(relayed), ..Incoming::plain(&self.clock) }
+    }
+
     fn request(&self, seq: i64, after: i64) -> Request<()> {
         let mut request = Request::post("http://relay/").body(()).unwrap();
         let passing = Passing { seq, after, arrived_at: self.clock.now(), late: false };
@@ -142,21 +156,26 @@ async fn what_was_recorded_and_deleted_since_is_done() {
     assert_eq!(ours.hand_over(&ours.tunnel().await, 3, 0).await, "deleted");
 }
 
+/// As when what became of it could not be recorded.
+#[tokio::test]
+async fn what_has_no_outcome_in_this_run_holds_up_nobody_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ours = Ours::new(folder.path()).await;
+    ours.lanes.patience = Duration::from_millis(10);
+    let recorded = ours.recorded(1);
+    let known = recorded.id.to_string();
+    Store::open(folder.path()).unwrap().record(Arc::new(recorded)).await.unwrap();
+    let tunnel = ours.tunnel().await;
+    assert_eq!(ours.hand_over(&tunnel, 1, 0).await, known);
+    assert_ne!(ours.hand_over(&tunnel, 2, 1).await, known);
+}
+
 /// The first time, its body never comes to an end.
 #[tokio::test]
 async fn what_an_earlier_run_left_is_taken_up_although_the_first_try_breaks_off() {
     let folder = tempfile::tempdir().unwrap();
     let ours = Ours::new(folder.path()).await;
-    let left = Relayed {
-        channel: ours.channel,
-        seq: 1,
-        after: 0,
-        arrived_at: ours.clock.now(),
-        late: false,
-        line: Line::new(0),
-        sent_on_with: None,
-    };
-    let left = Incoming { relayed: Some(left), ..Incoming::plain(&ours.clock) };
+    let left = ours.recorded(1);
     let known = left.id.to_string();
     Store::open(folder.path()).unwrap().record(Arc::new(left)).await.unwrap();
 
