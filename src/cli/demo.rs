@@ -90,18 +90,23 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     let ended = tokio::select! {
         ended = play(sender, arguments.stay) => ended,
         _ = signals.next() => Ok(Exit::Interrupted),
+        () = stop.cancelled() => Ok(Exit::Done),
     };
-    let mut exit = ended?;
-    if arguments.stay && exit == Exit::Done {
+    // When nothing can be shown any more, nobody takes what is sent; why that is so is told below.
+    let mut exit = if stop.is_cancelled() { Exit::Done } else { ended? };
+    if arguments.stay && exit == Exit::Done && !stop.is_cancelled() {
         session.output.talk(
             "\nThe handler refused the last one: open the inspector, see why, edit it, and send it again.",
         );
         session
             .output
             .talk("running until Ctrl-C; try `mbaas-dev trigger meeting.completed` in another terminal");
-        exit = match signals.next().await {
-            Reason::Interrupt => Exit::Interrupted,
-            Reason::Terminate => Exit::Done,
+        exit = tokio::select! {
+            reason = signals.next() => match reason {
+                Reason::Interrupt => Exit::Interrupted,
+                Reason::Terminate => Exit::Done,
+            },
+            () = stop.cancelled() => Exit::Done,
         };
     }
     stop.cancel();

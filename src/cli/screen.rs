@@ -1,5 +1,6 @@
 //! What `listen` shows: a line for each delivery, on a thread of its own, and the sums at the end.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,8 @@ struct Seen {
     tally: Tally,
     goal: Goal,
     reached: Option<Reached>,
+    /// Why nothing can be shown any more.
+    unprinted: Option<io::Error>,
 }
 
 impl Seen {
@@ -67,7 +70,7 @@ impl Screen {
     }
 
     /// Follows the updates on a thread of its own: a terminal that stands still delays nobody but it.
-    pub fn watch(&self, updates: Subscription, folder: &Path) -> std::io::Result<thread::JoinHandle<()>> {
+    pub fn watch(&self, updates: Subscription, folder: &Path) -> io::Result<thread::JoinHandle<()>> {
         let (output, style, json) = (self.output.clone(), self.style.clone(), self.json);
         let detail = if output.volume >= Volume::Verbose { Detail::Whole } else { Detail::Glance };
         let (stop, seen, folder) = (self.stop.clone(), Arc::clone(&self.seen), folder.to_owned());
@@ -96,10 +99,12 @@ impl Screen {
                     }
                 }
                 let printed = if text.is_empty() { Ok(()) } else { output.write_data(text.as_bytes()) };
-                if reached || printed.is_err() {
+                let goes_on = printed.is_ok();
+                seen.lock().unwrap_or_else(PoisonError::into_inner).unprinted = printed.err();
+                if reached || !goes_on {
                     stop.cancel();
                 }
-                if printed.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
         })
     }
@@ -109,16 +114,17 @@ impl Screen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).reached
     }
 
-    /// Prints the sums.
+    /// Prints the sums; fails when something could not be shown.
     pub fn sum_up(&self, output: &Output) -> anyhow::Result<()> {
-        let tally = &self.seen.lock().unwrap_or_else(PoisonError::into_inner).tally;
-        if self.json {
-            output.data(&serde_json::to_string(&tally.summary())?)?;
-        } else {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let unprinted = seen.unprinted.take();
+        if !self.json {
             output.talk("");
-            output.talk(&tally.sentence());
-            tally.hint().iter().for_each(|hint| output.talk(hint));
+            output.talk(&seen.tally.sentence());
+            seen.tally.hint().iter().for_each(|hint| output.talk(hint));
+        } else if unprinted.is_none() {
+            output.data(&serde_json::to_string(&seen.tally.summary())?)?;
         }
-        Ok(())
+        unprinted.map_or(Ok(()), |error| Err(error.into()))
     }
 }

@@ -1,5 +1,6 @@
 //! `demo`: the first minute of a new user.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
@@ -47,6 +48,35 @@ fn the_demo_speaks_json_lines() {
     assert!(lines.iter().all(|line| line["v"] == 1));
     // As `listen --json` does, so that a script knows where to send to.
     assert_eq!(lines[0]["type"], "ready", "{}", lines[0]);
+}
+
+#[test]
+fn a_demo_whose_output_is_closed_is_done_and_one_whose_output_is_full_says_so() {
+    let world = World::new();
+    for stays in [false, true] {
+        let arguments = if stays { &["demo", "--stay"][..] } else { &["demo"] };
+        // Like `| head -1`.
+        let mut child = world.command(arguments).spawn().unwrap();
+        let (mut stdout, mut line) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+        stdout.read_line(&mut line).unwrap();
+        drop(stdout);
+        if stays {
+            // It looks when something is to be shown.
+            let mut stderr = BufReader::new(child.stderr.as_mut().unwrap());
+            while !line.contains("running until Ctrl-C") && stderr.read_line(&mut line).unwrap() > 0 {}
+            drop(world.run_process(&["trigger", "meeting.completed"]));
+        }
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        assert!(!stderr.contains("error"), "{stderr}");
+
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = world.command(arguments).stdout(full).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("error: standard output cannot be written: "), "{stderr}");
+    }
 }
 
 #[test]
