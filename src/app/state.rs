@@ -1,5 +1,7 @@
 //! The state folder of a project: who may read it, the one file of secrets, the running `listen`.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -11,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+pub use self::error::StateError;
 use super::private_file::without_path;
 use super::secret::SecretSource;
 use crate::fixture::Artifacts;
@@ -29,37 +32,6 @@ const LOCK: &str = "lock";
 /// A project's state folder.
 #[derive(Clone, Debug)]
 pub struct StateFolder(PathBuf);
-
-/// Something wrong with the state folder.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The operating system refused.
-    #[error("cannot {action} {}", .path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A link or a special file stands where one of ours belongs.
-    #[error("{} is not {expected}; it is left alone", .path.display())]
-    NotOurs {
-        /// What it is.
-        path: PathBuf,
-        /// What it must be.
-        expected: &'static str,
-    },
-    /// A file of ours that does not say what it must.
-    #[error("{} is damaged: {reason}", .path.display())]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// How.
-        reason: String,
-    },
-}
 
 /// A `listen` that runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -336,29 +308,39 @@ impl StateFolder {
         Ok(Registration { folder: self.clone(), listen: None, inspector: Some(inspector) })
     }
 
+    /// Whether the file of secrets, if there is one, can be understood; nothing is changed.
+    pub fn check_secrets(&self) -> Result<(), StateError> {
+        self.open_secrets()?.map_or(Ok(()), |file| self.parse_secrets(file).map(drop))
+    }
+
     fn read_secrets(&self) -> Result<Secrets, StateError> {
         let path = self.0.join(SECRETS);
-        let mut file = match open_own(&path, OpenOptions::new().read(true)) {
-            Ok(file) => file,
-            Err(StateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(Secrets::default());
-            }
-            Err(error) => return Err(error),
-        };
+        let Some(file) = self.open_secrets()? else { return Ok(Secrets::default()) };
         let mode = file.metadata().map_err(fault("look at", &path))?.permissions().mode();
         if mode & 0o077 != 0 {
             file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(fault("protect", &path))?;
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(fault("read", &path))?;
+        self.parse_secrets(file)
+    }
+
+    /// The file of secrets; `None` when there is none.
+    fn open_secrets(&self) -> Result<Option<File>, StateError> {
+        match open_own(&self.0.join(SECRETS), OpenOptions::new().read(true)) {
+            Ok(file) => Ok(Some(file)),
+            Err(StateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn parse_secrets(&self, mut file: File) -> Result<Secrets, StateError> {
+        let path = self.0.join(SECRETS);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(fault("read", &path))?;
         // serde's message would quote what it found, which may be a secret.
-        serde_json::from_str(&text).map_err(|error| StateError::Damaged {
+        serde_json::from_slice(&bytes).map_err(|error| StateError::NoSecrets {
             path,
-            reason: format!(
-                "no secrets can be read from it (line {}, column {})",
-                error.line(),
-                error.column()
-            ),
+            line: error.line(),
+            column: error.column(),
         })
     }
 

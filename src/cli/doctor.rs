@@ -9,6 +9,7 @@ use super::listen::ListenArgs;
 use super::report::Exit;
 use super::{Session, roads};
 use crate::app::doctor::{self, Check, database, network, state_folder, traps};
+use crate::app::state::StateError;
 use crate::model::{Delivery, FORMAT_VERSION, Outcome, Printable, Target};
 use crate::store::{self, Query, Reader};
 
@@ -42,6 +43,9 @@ pub fn run(arguments: &DoctorArgs, session: &Session) -> anyhow::Result<Exit> {
 async fn examine(session: &Session, repair: bool) -> Vec<Check> {
     let folder = session.state.path();
     let mut checks = state_folder::state_folder(folder);
+    if let Err(error @ StateError::NoSecrets { .. }) = session.state.check_secrets() {
+        checks.push(Check::finding("state folder", error.to_string(), error.hint()));
+    }
     if repair {
         checks.extend(mend(session));
     }
@@ -61,9 +65,10 @@ async fn examine(session: &Session, repair: bool) -> Vec<Check> {
     checks.push(doctor::configuration("webhook_config.json", endpoints));
     let running = match session.state.running() {
         Ok(running) => running.map(|(running, ..)| running),
+        // What is wrong with the secrets was told above.
+        Err(StateError::NoSecrets { .. }) => None,
         Err(error) => {
-            let advice = "another folder can be given with --data-dir";
-            checks.push(Check::finding("state folder", error.to_string(), advice));
+            checks.push(Check::finding("state folder", error.to_string(), error.hint()));
             None
         }
     };

@@ -1,5 +1,6 @@
 //! The end of a command: turns an error into a sentence, a hint and an exit code. No other file picks exit codes.
 
+use std::borrow::Cow;
 use std::io;
 use std::process::ExitCode;
 
@@ -54,13 +55,13 @@ impl From<Exit> for ExitCode {
 #[error("{message}")]
 pub struct Usage {
     message: String,
-    hint: &'static str,
+    hint: Cow<'static, str>,
 }
 
 impl Usage {
     /// A sentence about what is wrong, and one about what to do; the latter may be empty.
-    pub fn new(message: impl Into<String>, hint: &'static str) -> Self {
-        Self { message: message.into(), hint }
+    pub fn new(message: impl Into<String>, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
     }
 }
 
@@ -115,7 +116,7 @@ pub fn report(error: &anyhow::Error, output: &Output) -> Exit {
     let message = printable_lines(&format!("{error:#}"));
     output.complain(&format!("{} {message}", output.talk_paint.bad("error:")));
     if !hint.is_empty() {
-        output.complain(&format!("{} {hint}", output.talk_paint.odd("hint:")));
+        output.complain(&format!("{} {}", output.talk_paint.odd("hint:"), printable_lines(&hint)));
     }
     exit
 }
@@ -134,7 +135,7 @@ fn meaning(error: &anyhow::Error) -> (Exit, String) {
 
 fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, String)> {
     if let Some(usage) = cause.downcast_ref::<Usage>() {
-        return Some((Exit::Usage, usage.hint.to_owned()));
+        return Some((Exit::Usage, usage.hint.clone().into_owned()));
     }
     if let Some(unreachable) = cause.downcast_ref::<Unreachable>() {
         return Some((Exit::Unreachable, unreachable.hint.to_owned()));
@@ -173,11 +174,8 @@ fn meaning_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, 
         let exit = if *unreachable { Exit::Unreachable } else { Exit::Failed };
         return Some((exit, String::new()));
     }
-    let is_state = cause.is::<StateError>()
-        || matches!(cause.downcast_ref(), Some(ListenError::State(_)))
-        || matches!(cause.downcast_ref(), Some(SecretError::State(_)));
-    if is_state {
-        return Some((Exit::Failed, "another folder can be given with --data-dir".to_owned()));
+    if let Some(error) = state_error(cause) {
+        return Some((Exit::Failed, error.hint()));
     }
     if cause.is::<UnknownScenario>() {
         return Some((Exit::Usage, "`mbaas-dev scenario list` shows every one that is built in".to_owned()));
@@ -206,6 +204,17 @@ fn store_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a S
         return Some(error);
     }
     if let Some(DispatchError::Store(error)) = cause.downcast_ref() {
+        return Some(error);
+    }
+    cause.downcast_ref()
+}
+
+/// What is wrong with the state folder, likewise.
+fn state_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a StateError> {
+    if let Some(ListenError::State(error)) = cause.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(SecretError::State(error)) = cause.downcast_ref() {
         return Some(error);
     }
     cause.downcast_ref()

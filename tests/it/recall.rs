@@ -524,6 +524,25 @@ fn doctor_finds_damaged_files_and_wrong_settings() {
     assert!(findings_of(&world, "state folder")[0].contains("mode 0750"));
     std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).unwrap();
 
+    for damaged in ["", "{\"project\": \"whsec_topsecret"] {
+        world.write("damaged/secrets.json", damaged);
+        let done = world.run(&["doctor", "--data-dir", "damaged", "--json"]);
+        let found = done.objects().into_iter().filter(|check| check["ok"] == false);
+        let found: Vec<Value> = found
+            .filter(|check| check["found"].as_str().unwrap().contains("secrets.json is damaged"))
+            .collect();
+        assert_eq!((done.code(), found.len()), (1, 1), "{}", done.whole());
+        let advice = found[0]["advice"].as_str().unwrap();
+        let secrets = world.folder().join("damaged/secrets.json");
+        let moving = format!("`mv {0} {0}.old`", secrets.display());
+        assert!(advice.contains(&moving) && !done.text().contains("topsecret"), "{advice}");
+        let sent = world.run(&["trigger", "meeting.started", "--to", "9", "--data-dir", "damaged"]);
+        assert!(sent.errors().contains(&format!("hint: {advice}")), "{}", sent.whole());
+        // What it says helps.
+        std::fs::rename(&secrets, secrets.with_extension("json.old")).unwrap();
+        assert_eq!(world.run(&["secret", "show", "--data-dir", "damaged"]).code(), 0);
+    }
+
     world.write("webhook_config.json", r#"{"webhook_url":"x","event":[]}"#);
     assert!(findings_of(&world, "webhook_config.json")[0].contains("unknown key `event`"));
     for (content, complaint) in [
