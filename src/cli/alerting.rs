@@ -42,7 +42,8 @@ pub async fn alert(
     let (keys, faults) = (&open.secret.keys, &Faults::default());
     let sender = Sender { road: &open.road, keys, pace: &pace, ladder: Some(ladder), faults };
     let message = maker.message(&session.clock)?;
-    let tell = |attempt: &Try| persisting::show(attempt, message.kind(), Purpose::ToBeTaken, session, json);
+    let (kind, purpose) = (message.kind(), Purpose::ToBeTaken);
+    let tell = |attempt: &Try| persisting::show(attempt, kind, &open.road, purpose, session, json);
     let ended = tokio::select! {
         ended = sender.send(&maker, &message, tell) => ended.map(|last| exit_of_last(&last)),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),

@@ -160,7 +160,7 @@ fn tell(recorded: &Recorded, session: &Session) -> anyhow::Result<()> {
             }
         }
     }
-    for hint in hints(delivery) {
+    for hint in hints(delivery, None) {
         output.data(&paint.odd(format!("  hint: {hint}")))?;
     }
     Ok(())

@@ -14,6 +14,7 @@ use super::roads::{self, Purpose};
 use crate::contract::retry::{Ladder, Next};
 use crate::model::{FORMAT_VERSION, Kind, Speed, millis, span};
 use crate::scenario::{FAULTS, Faults, Scenario};
+use crate::sources::dispatch::Road;
 use crate::sources::pace::Pace;
 use crate::sources::persist::Try;
 
@@ -146,6 +147,7 @@ impl SenderArgs {
 pub fn show(
     attempt: &Try,
     kind: &Kind,
+    road: &Road,
     purpose: Purpose,
     session: &Session,
     json: bool,
@@ -156,7 +158,7 @@ pub fn show(
     }
     match &attempt.sent {
         Some(sent) if attempt.is_tried_again() => output.data(&style.line(&sent.delivery))?,
-        Some(sent) => drop(roads::show(sent, purpose, session, false)?),
+        Some(sent) => drop(roads::show(sent, road, purpose, session, false)?),
         None => output.data(&style.lost(kind, &session.clock))?,
     }
     for line in told(attempt).iter().flat_map(|said| style.below(said)) {

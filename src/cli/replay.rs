@@ -18,7 +18,7 @@ use crate::observers::difference::{OutcomeDifference, outcome_lines};
 use crate::signature::Keyring;
 use crate::sources::again::{Again, Repeat, again};
 use crate::sources::compose::{self, Patch};
-use crate::sources::dispatch::{Parcel, Sent};
+use crate::sources::dispatch::{Parcel, Road, Sent};
 use crate::store::{Query, Reader, Recorded, Selector};
 
 /// The most deliveries that one filter replays.
@@ -130,8 +130,8 @@ async fn send(
                 let parcel = parcel(arguments, patches, recorded, &open.secret.keys, session)?;
                 let sent = open.road.send(&session.clock, parcel).await?;
                 let ended = match then {
-                    Some(then) => show_with_diff(then.as_deref(), &sent, session, arguments.json)?,
-                    None => roads::show(&sent, Purpose::ToBeTaken, session, arguments.json)?,
+                    Some(then) => show_with_diff(then.as_deref(), &sent, &open.road, session, arguments.json)?,
+                    None => roads::show(&sent, &open.road, Purpose::ToBeTaken, session, arguments.json)?,
                 };
                 exit = exit.max(ended);
             }
@@ -147,6 +147,7 @@ async fn send(
 fn show_with_diff(
     then: Option<&Attempt>,
     sent: &Sent,
+    road: &Road,
     session: &Session,
     json: bool,
 ) -> anyhow::Result<Exit> {
@@ -157,7 +158,7 @@ fn show_with_diff(
         session.output.data(&object.to_string())?;
         return Ok(exit_of(sent));
     }
-    let exit = roads::show(sent, Purpose::ToBeTaken, session, false)?;
+    let exit = roads::show(sent, road, Purpose::ToBeTaken, session, false)?;
     let style = session.style();
     for line in outcome_lines(&difference, detail(session), session.output.paint) {
         session.output.data(&format!("{}{line}", style.indent()))?;

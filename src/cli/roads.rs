@@ -144,7 +144,7 @@ impl DirectArgs {
 impl OpenRoad {
     /// Whether nothing stands between us and the handler.
     pub fn is_direct(&self) -> bool {
-        matches!(self.road, Road::Direct { .. })
+        handler(&self.road).is_some()
     }
 
     /// Waits until everything is on disk. What is still under way, since its user did not want to wait, has failed.
@@ -234,7 +234,13 @@ pub enum Purpose {
 }
 
 /// Shows what came of sending: as JSON, or a line and, when it is asked for, the whole answer.
-pub fn show(sent: &Sent, purpose: Purpose, session: &Session, json: bool) -> anyhow::Result<Exit> {
+pub fn show(
+    sent: &Sent,
+    road: &Road,
+    purpose: Purpose,
+    session: &Session,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let output = &session.output;
     if json {
         output.data(&serde_json::to_string(&sent.delivery)?)?;
@@ -242,7 +248,7 @@ pub fn show(sent: &Sent, purpose: Purpose, session: &Session, json: bool) -> any
     }
     let style = session.style();
     output.data(&style.line(&sent.delivery))?;
-    for line in remarks(sent, purpose).iter().flat_map(|remark| style.below(remark)) {
+    for line in remarks(sent, handler(road), purpose).iter().flat_map(|remark| style.below(remark)) {
         output.data(&line)?;
     }
     if output.volume >= Volume::Verbose
@@ -253,15 +259,23 @@ pub fn show(sent: &Sent, purpose: Purpose, session: &Session, json: bool) -> any
     Ok(exit_of(sent))
 }
 
-/// What is below the line of a delivery that we sent.
-fn remarks(sent: &Sent, purpose: Purpose) -> Vec<String> {
+/// The handler that a road leads to without a `listen` in between.
+pub fn handler(road: &Road) -> Option<&Target> {
+    match road {
+        Road::Direct { target, .. } => Some(target),
+        Road::Listen { .. } => None,
+    }
+}
+
+/// What is below the line of a delivery that we sent, straight to the handler `at` that place or to a `listen`.
+fn remarks(sent: &Sent, at: Option<&Target>, purpose: Purpose) -> Vec<String> {
     if let Some(remark) = remark(sent, purpose) {
         return vec![remark];
     }
     let hints = match purpose {
-        Purpose::ToBeTaken => hints(&sent.delivery),
+        Purpose::ToBeTaken => hints(&sent.delivery, at),
         // Whoever signs wrong on purpose knows why it does not verify.
-        Purpose::ToBeRefused => advice(&sent.delivery).into_iter().collect(),
+        Purpose::ToBeRefused => advice(&sent.delivery, at).into_iter().collect(),
     };
     hints.into_iter().map(|hint| format!("hint: {hint}")).collect()
 }

@@ -246,8 +246,8 @@ async fn send_all(
             next += 1;
         }
         let Some(message) = made.get(&event) else { continue };
-        let tell =
-            |attempt: &Try| persisting::show(attempt, message.kind(), purpose, session, arguments.json);
+        let (kind, json) = (message.kind(), arguments.json);
+        let tell = |attempt: &Try| persisting::show(attempt, kind, sender.road, purpose, session, json);
         let last = sender.send(maker, message, tell).await?;
         let shown = exit_of_last(&last);
         course.exit = course.exit.max(match &last.sent {

@@ -167,7 +167,10 @@ async fn addresses(target: &Target, host: &str, port: u16) -> Result<Vec<SocketA
 
 fn failure(kind: FailureKind, target: &Target, error: &io::Error) -> Failure {
     let place = match target.place() {
-        Place::Tcp { .. } => target.authority().to_owned(),
+        // A name alone has no address, whatever the port.
+        Place::Tcp { .. } if kind == FailureKind::Dns => target.authority().to_owned(),
+        Place::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+        Place::Tcp { host, port, .. } => format!("{host}:{port}"),
         Place::Unix(socket) => socket.display().to_string(),
     };
     let detail = match kind {
@@ -252,6 +255,25 @@ impl AsyncWrite for Connection {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nobody_listens_is_said_with_the_port() {
+        for (target, place) in [
+            ("localhost", "localhost:80"),
+            ("https://127.0.0.1/hooks", "127.0.0.1:443"),
+            ("http://[::1]", "[::1]:80"),
+            ("3000", "localhost:3000"),
+        ] {
+            let error = io::Error::from(io::ErrorKind::ConnectionRefused);
+            let failure = failure(FailureKind::Refused, &target.parse().unwrap(), &error);
+            assert_eq!(failure.detail, format!("nobody listens at {place}"));
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::request_text::argument;
 use crate::model::{
     Answer, Attempt, Contract, Delivery, FailureKind, Headers, Outcome, Printable, SHOWN_ANSWER_BYTES,
-    Verdict, span,
+    Target, Verdict, span,
 };
 
 /// How many characters of an answer are shown on a line.
@@ -14,9 +15,10 @@ const PREVIEW: usize = 120;
 const V2_URLS: Duration = Duration::from_hours(4);
 const OTHER_URLS: Duration = Duration::from_hours(24);
 
-/// What there is to say: why the handler did not acknowledge it, and why its signature is not valid.
-pub fn hints(delivery: &Delivery) -> Vec<String> {
-    advice(delivery).into_iter().chain(note(delivery)).chain(lateness(delivery)).collect()
+/// What there is to say: why the handler did not acknowledge it, and why its signature is not valid. It was sent straight
+/// to the handler `at` that place, without a `listen`, or to a `listen`.
+pub fn hints(delivery: &Delivery, at: Option<&Target>) -> Vec<String> {
+    advice(delivery, at).into_iter().chain(note(delivery)).chain(lateness(delivery)).collect()
 }
 
 /// How long a delivery had to wait at a relay, and what that does to the URLs in it.
@@ -43,8 +45,8 @@ pub fn note(delivery: &Delivery) -> Option<String> {
 }
 
 /// What to do about the newest attempt of a delivery; `None` when it was acknowledged, and when what there is to say is
-/// why its signature is not valid.
-pub fn advice(delivery: &Delivery) -> Option<String> {
+/// why its signature is not valid. It was sent straight to the handler `at` that place, or to a `listen`.
+pub fn advice(delivery: &Delivery, at: Option<&Target>) -> Option<String> {
     if delivery.held {
         return Some("it waits: a `listen --hold` sends it when its handler is back".to_owned());
     }
@@ -53,7 +55,9 @@ pub fn advice(delivery: &Delivery) -> Option<String> {
         outcome if outcome.is_acknowledged() => None,
         Outcome::Failed(failure) => Some(match failure.kind {
             FailureKind::Refused => {
-                format!("{}: start the handler, then `mbaas-dev replay --failed`", failure.detail)
+                let to =
+                    at.map(|target| format!(" --to {}", argument(&target.to_string()))).unwrap_or_default();
+                format!("{}: start the handler, then `mbaas-dev replay --failed{to}`", failure.detail)
             }
             FailureKind::Timeout => {
                 format!(

@@ -103,6 +103,12 @@ fn is_safe(text: &str) -> bool {
     !text.contains('\t') && printable_lines(text) == text
 }
 
+/// A word as people type it: in quotes only where a shell would make something else of it.
+pub fn argument(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:/@=+%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) { text.to_owned() } else { word(text.as_bytes()) }
+}
+
 /// A word for a POSIX shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))

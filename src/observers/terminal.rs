@@ -96,7 +96,7 @@ impl Style {
     /// The lines for a delivery: its own, and below it what went wrong.
     pub fn delivery(&self, delivery: &Delivery) -> Vec<String> {
         let mut lines = vec![self.line(delivery)];
-        lines.extend(hints(delivery).iter().flat_map(|hint| self.below(&format!("hint: {hint}"))));
+        lines.extend(hints(delivery, None).iter().flat_map(|hint| self.below(&format!("hint: {hint}"))));
         lines
     }
 

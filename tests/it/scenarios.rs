@@ -23,7 +23,8 @@ fn told(text: &str) -> String {
     let mut shown = String::new();
     for word in text.split_inclusive(' ') {
         let is_address = word.contains("127.0.0.1:");
-        shown += if is_address { "[ADDRESS] " } else { word };
+        let rest = word.find(['`', '\n', ' ']).map_or("", |end| &word[end..]);
+        shown += &if is_address { format!("[ADDRESS]{rest}") } else { word.to_owned() };
     }
     shown
 }

@@ -16,6 +16,7 @@ use crate::contract::retry::ladder;
 use crate::model::{FORMAT_VERSION, span};
 use crate::observers::advice::hints;
 use crate::scenario::{Scenario, Step};
+use crate::sources::dispatch::Road;
 use crate::sources::player::{Played, Player, USUAL_SPEED};
 
 /// Play a scenario to the handler
@@ -92,7 +93,7 @@ async fn play(arguments: &RunArgs, scenario: &Scenario, session: &Session) -> an
     let mut sums = Sums { acknowledged: 0, refused: 0, failed: 0, lost: 0, exit: Exit::Done };
     let tell = |played: &Played<'_>| {
         sums.count(played);
-        show(played, scenario, arguments.json, session)
+        show(played, scenario, &open.road, arguments.json, session)
     };
     let ended = tokio::select! {
         ended = player.play(&open.road, &open.secret.keys, &pace, tell) => ended.map(|()| None),
@@ -161,7 +162,13 @@ impl Sums {
 }
 
 /// Shows an attempt, and below it what went wrong.
-fn show(played: &Played<'_>, scenario: &Scenario, json: bool, session: &Session) -> anyhow::Result<()> {
+fn show(
+    played: &Played<'_>,
+    scenario: &Scenario,
+    road: &Road,
+    json: bool,
+    session: &Session,
+) -> anyhow::Result<()> {
     let Played { step, number, at, attempt } = *played;
     let of = scenario.steps.len();
     let output = &session.output;
@@ -178,7 +185,10 @@ fn show(played: &Played<'_>, scenario: &Scenario, json: bool, session: &Session)
     let delivery = attempt.sent.as_ref().map(|sent| &sent.delivery);
     output.data(&style.step((number, of), at, &step.title(), delivery))?;
     let is_final = !attempt.is_tried_again() && step.sign.is_right();
-    let hints = delivery.filter(|_| is_final).map(hints).unwrap_or_default();
+    let hints = delivery
+        .filter(|_| is_final)
+        .map(|delivery| hints(delivery, roads::handler(road)))
+        .unwrap_or_default();
     let remarks = hints.into_iter().map(|hint| format!("hint: {hint}")).chain(told(attempt));
     for line in remarks.flat_map(|remark| style.paragraph(&remark, "         ")) {
         output.data(&line)?;

@@ -61,7 +61,7 @@ pub fn shown(recorded: &Recorded, most: Option<usize>) -> serde_json::Result<Val
         mark(attempt, omitted);
     }
     object["schema"] = drift(recorded).as_ref().map_or(Value::Null, drift::object);
-    if let Some(hint) = advice(&recorded.delivery) {
+    if let Some(hint) = advice(&recorded.delivery, None) {
         object["hint"] = hint.into();
     }
     Ok(object)
