@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::json::utf8;
 use crate::model::{EventFilter, EventType, Secret, Target, nearest};
 
 /// The keys of an endpoint, all of which the page shows.
@@ -62,10 +63,11 @@ impl ConfigFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.required => return Ok(Vec::new()),
             Err(error) => return Err(bad(String::new(), error.to_string())),
         };
+        let text = utf8(&text).map_err(|other| bad(String::new(), other.to_string()))?;
         if text.trim_ascii().is_empty() {
             return Err(bad(String::new(), format!("the file is empty; {EXPECTED}")));
         }
-        let value: Value = serde_json::from_slice(&text).map_err(|error| {
+        let value: Value = serde_json::from_slice(text).map_err(|error| {
             let position = format!(":{}:{}", error.line(), error.column().max(1));
             // The message itself would quote what it found, which may be a secret.
             bad(position, EXPECTED.to_owned())

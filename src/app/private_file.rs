@@ -39,8 +39,11 @@ impl PrivateFile {
             Err(error) => return Err(cannot(error.to_string())),
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
-        let file = file.map_err(|error| cannot(without_path(error).to_string()))?;
+        let folder = folder.unwrap_or(Path::new("."));
+        let file = NamedTempFile::new_in(folder).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => cannot(format!("there is no folder {}", folder.display())),
+            _ => cannot(without_path(error).to_string()),
+        })?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 

@@ -15,6 +15,7 @@ mod path_error;
 mod serialisers;
 mod show;
 mod text;
+mod utf8;
 mod write;
 
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ pub use path::{Path, Segment};
 pub use path_error::PathError;
 pub use serialisers::{Serialiser, Written};
 pub use text::Text;
+pub use utf8::{Utf16, utf8};
 
 /// A JSON value as JavaScript sees it.
 ///

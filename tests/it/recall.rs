@@ -192,6 +192,39 @@ fn malformed_lines_are_reported_and_leave_nothing() {
 }
 
 #[test]
+fn an_import_passes_over_a_byte_order_mark_and_names_utf_16() {
+    let (world, _handler) = recorded();
+    let lines = exported(&world, &[]);
+    let other = World::new();
+    let marked = format!("\u{feff}{lines}");
+    let done = other.run_with_input(&["deliveries", "import", "-"], marked.as_bytes());
+    assert_eq!(done.text(), "3 imported · 0 skipped (already there)\n", "{}", done.errors());
+    let units: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    other.write("windows.ndjson", units);
+    let done = other.run(&["deliveries", "import", "windows.ndjson"]);
+    assert_eq!(
+        (done.code(), done.errors().as_str()),
+        (2, "error: windows.ndjson: it is in UTF-16; save it as UTF-8\n")
+    );
+}
+
+#[test]
+fn a_dash_is_standard_output_and_a_folder_that_is_not_there_is_said() {
+    let (world, _handler) = recorded();
+    for command in [&["deliveries", "export"][..], &["fixtures", "from", "1"], &["scenario", "record"]] {
+        let plain = world.run(command);
+        let dash = world.run(&[command, &["-o", "-"]].concat());
+        assert_eq!((dash.code(), dash.text()), (0, plain.text()), "{command:?}");
+        let done = world.run(&[command, &["-o", "new/dir/f"]].concat());
+        let folder = world.folder().display();
+        let sentence =
+            format!("error: cannot write {folder}/new/dir/f: there is no folder {folder}/new/dir\n");
+        assert_eq!((done.code(), done.errors()), (1, sentence), "{command:?}");
+    }
+    assert!(!world.folder().join("-").exists());
+}
+
+#[test]
 fn credentials_in_an_imported_file_are_masked_on_disk() {
     let (world, _handler) = recorded();
     let line =

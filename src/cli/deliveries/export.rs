@@ -8,6 +8,7 @@ use crate::app::private_file::PrivateFile;
 use crate::cli::arguments::whole;
 use crate::cli::report::{Exit, Usage};
 use crate::cli::selection::{FilterArgs, find, selector};
+use crate::cli::writing::named_file;
 use crate::cli::{Output, Session};
 use crate::model::Target;
 use crate::observers::exchange;
@@ -82,7 +83,7 @@ impl Sink {
 
 pub fn run(arguments: &ExportArgs, session: &Session) -> anyhow::Result<Exit> {
     let chosen = choose(arguments, session)?;
-    let mut sink = match &arguments.output {
+    let mut sink = match named_file(arguments.output.as_deref()) {
         Some(path) => Sink::File(PrivateFile::at(&session.folder.join(path))?),
         None => Sink::Stdout(session.output.clone()),
     };

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cli::Session;
 use crate::cli::report::{Exit, Usage};
+use crate::json::utf8;
 use crate::model::{FORMAT_VERSION, Printable};
 use crate::observers::exchange;
 use crate::store::{Imported, Importer, StoreError};
@@ -71,7 +72,7 @@ pub fn run(arguments: &ImportArgs, session: Session) -> anyhow::Result<Exit> {
             Line::End => break,
             Line::TooLong => complain(number, "it is longer than 64 MiB"),
             Line::Whole if line.trim_ascii().is_empty() => {}
-            Line::Whole => match exchange::read(&line) {
+            Line::Whole => match exchange::read(text(&arguments.file, number, &line)?) {
                 Ok((incoming, attempts)) => {
                     read += 1;
                     imported += batch.add(Imported { incoming, attempts })?;
@@ -155,6 +156,14 @@ fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
             return Ok(Line::TooLong);
         }
     }
+}
+
+/// What stands in a line; the first one may have a byte order mark before it, and tells when the file is not UTF-8.
+fn text<'a>(file: &str, number: u64, line: &'a [u8]) -> Result<&'a [u8], Usage> {
+    if number > 1 {
+        return Ok(line);
+    }
+    utf8(line).map_err(|other| Usage::new(format!("{file}: {other}"), ""))
 }
 
 fn cannot_read(file: &str, error: &io::Error) -> Usage {

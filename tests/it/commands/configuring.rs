@@ -134,6 +134,11 @@ fn endpoints_that_cannot_be_used_are_named() {
         transcript.keep(&[config], &if config == "[]" { String::new() } else { done.whole() });
         assert_eq!(done.code(), if config == "[]" { 0 } else { 2 }, "{config}: {}", done.whole());
     }
+    world.write(
+        "webhook_config.json",
+        "\u{feff}{\"webhook_url\": \"http://x\", \"secret\": \"behind a mark\"}",
+    );
+    assert_eq!(world.run(&["secret", "show"]).text(), "behind a mark\n");
     // The file of the page, and what the other contracts send.
     let known =
         r#"{"webhook_url": "http://x", "events": ["meeting.failed", "bot.completed"], "secret": "x"}"#;
