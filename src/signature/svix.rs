@@ -51,6 +51,9 @@ pub enum BadKey {
     /// It does not begin with `whsec_`.
     #[error("the secret from {0} is not a v2 secret, which begins with `whsec_`")]
     NoPrefix(String),
+    /// It has not lost the quotes of the file that it was in.
+    #[error("the secret from {0} is not a v2 secret: it still stands in quotes")]
+    Quoted(String),
     /// It has nothing else, or what is not base64.
     #[error("the secret from {0} is not a v2 secret: what follows `whsec_` is not base64")]
     NotBase64(String),
@@ -64,7 +67,10 @@ impl SvixKey {
 
     /// The bytes of a secret, or what is wrong with its form.
     pub fn of(secret: &Secret) -> Result<Self, fn(String) -> BadKey> {
-        let encoded = secret.expose().strip_prefix(PREFIX).ok_or(BadKey::NoPrefix as fn(String) -> BadKey)?;
+        let text = secret.expose();
+        let wrong =
+            if unquoted(text).is_some() { BadKey::Quoted } else { BadKey::NoPrefix as fn(String) -> _ };
+        let encoded = text.strip_prefix(PREFIX).ok_or(wrong)?;
         let bytes = STANDARD.decode(encoded).ok().filter(|bytes| !bytes.is_empty());
         bytes.map(Self).ok_or(BadKey::NotBase64)
     }
@@ -80,6 +86,11 @@ impl SvixKey {
         let mac = mac(&self.0, id.as_bytes(), seconds.to_string().as_bytes(), body);
         format!("{VERSION},{}", STANDARD.encode(mac))
     }
+}
+
+/// What stands in quotes; `None` when nothing does.
+pub(super) fn unquoted(text: &str) -> Option<&str> {
+    ['"', '\''].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
 }
 
 /// What is signed, and with it every other thing that can be right or wrong about it.

@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::{GzDecoder, ZlibDecoder};
 
-use super::cause::{Cause, KeyForm, Side};
+use super::cause::{Cause, Charset, KeyForm, Side};
 use crate::json::Written;
 use crate::model::{Contract, Secret};
-use crate::signature::svix::PREFIX;
+use crate::signature::svix::{PREFIX, unquoted};
 use crate::signature::{Key, Keyring};
 
 /// A byte order mark in UTF-8.
@@ -73,6 +73,10 @@ fn forms(contract: Contract, text: &str) -> Vec<(Cow<'_, [u8]>, KeyForm)> {
         }
         forms.push((Cow::Owned([text, "\n"].concat().into_bytes()), KeyForm::WithLineFeed));
         forms.push((Cow::Borrowed(text.trim().as_bytes()), KeyForm::Trimmed));
+        forms.extend(unquoted(text).map(|inner| (Cow::Borrowed(inner.as_bytes()), KeyForm::Unquoted)));
+        for quote in ["\"", "'"] {
+            forms.push((Cow::Owned([quote, text, quote].concat().into_bytes()), KeyForm::Quoted));
+        }
     }
     forms
 }
@@ -97,6 +101,9 @@ pub(super) fn bodies(body: &[u8]) -> Vec<Candidate<'_>> {
         add(with_carriage_returns(&few).into(), Cause::LineEnds);
         add(few.into(), Cause::LineEnds);
     }
+    if let Some((text, charset)) = from_charset(body) {
+        add(text.into_bytes().into(), Cause::Charset(charset));
+    }
     if let Some(plain) = decompressed(body) {
         add(plain.into(), Cause::Compressed);
     }
@@ -112,6 +119,22 @@ pub(super) fn bodies(body: &[u8]) -> Vec<Candidate<'_>> {
 /// The JSON in a body, without what may stand around it.
 pub(super) fn plain_json(body: &[u8]) -> &[u8] {
     body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii()
+}
+
+/// The text of a body that is not in UTF-8.
+fn from_charset(body: &[u8]) -> Option<(String, Charset)> {
+    let (bytes, unit): (_, fn([u8; 2]) -> u16) = match body {
+        [0xff, 0xfe, rest @ ..] => (rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => (rest, u16::from_be_bytes),
+        [1..=0x7f, 0, ..] => (body, u16::from_le_bytes),
+        [0, 1..=0x7f, ..] => (body, u16::from_be_bytes),
+        _ if std::str::from_utf8(body).is_ok() => return None,
+        // Each byte is a character there.
+        _ => return Some((body.iter().copied().map(char::from).collect(), Charset::Latin1)),
+    };
+    let (units, rest) = bytes.as_chunks();
+    let text: Result<String, _> = char::decode_utf16(units.iter().copied().map(unit)).collect();
+    text.ok().filter(|_| rest.is_empty()).map(|text| (text, Charset::Utf16))
 }
 
 /// What a body was before it was compressed; `None` when it is not, or is far too large.

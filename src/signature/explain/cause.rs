@@ -108,10 +108,14 @@ pub enum Cause {
     ByteOrderMark(Side),
     /// CR LF became LF, or the other way round.
     LineEnds,
+    /// The body is in another encoding here than it was when it was signed.
+    Charset(Charset),
     /// The body is compressed here, and was not when it was signed.
     Compressed,
     /// The body was compressed on its way and is not here; not proven.
     Decompressed,
+    /// There is no body, which no sender signs; not proven.
+    EmptyBody,
     /// The body is longer or shorter than announced; not proven.
     OtherLength {
         /// How long it should be, in bytes.
@@ -141,6 +145,15 @@ pub enum Encoding {
     Base64Url,
 }
 
+/// How text is written as bytes, where that is not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charset {
+    /// UTF-16, with the lower or the higher byte first.
+    Utf16,
+    /// Latin-1.
+    Latin1,
+}
+
 /// Where something is that is not on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -167,6 +180,10 @@ pub enum KeyForm {
     WithLineFeed,
     /// Without the white space around it.
     Trimmed,
+    /// Without the quotes that are around it here.
+    Unquoted,
+    /// With quotes around it.
+    Quoted,
 }
 
 impl Cause {
@@ -216,8 +233,18 @@ impl Cause {
                 "a byte order mark at the beginning of the body was signed and is missing".to_owned()
             }
             Self::LineEnds => "the line ends in the body are not those that were signed: CR LF and LF were exchanged".to_owned(),
+            Self::Charset(charset) => {
+                let charset = match charset {
+                    Charset::Utf16 => "UTF-16",
+                    Charset::Latin1 => "Latin-1",
+                };
+                format!("the body is in {charset} here, and it was signed in UTF-8")
+            }
             Self::Compressed => "the body was signed before it was compressed".to_owned(),
             Self::Decompressed => "the body came compressed (`Content-Encoding`) and is decompressed here, so that the signature may be over the compressed bytes".to_owned(),
+            Self::EmptyBody => {
+                "the body is empty here, which no sender signs: something has probably read it before".to_owned()
+            }
             Self::OtherLength { announced, found } => {
                 format!("the body has {found} bytes, and `Content-Length` announced {announced}")
             }
@@ -269,11 +296,13 @@ impl Cause {
             Self::FinalLineFeed(Side::Here) | Self::ByteOrderMark(Side::Here) => {
                 "leave it out: editors and `echo` put it in by themselves".to_owned()
             }
-            Self::FinalLineFeed(Side::Signed) | Self::ByteOrderMark(Side::Signed) | Self::LineEnds => {
-                "verify the bytes as they came".to_owned()
-            }
+            Self::FinalLineFeed(Side::Signed)
+            | Self::ByteOrderMark(Side::Signed)
+            | Self::LineEnds
+            | Self::Charset(_) => "verify the bytes as they came".to_owned(),
             Self::Compressed => "decompress it before verifying, or sign what is sent".to_owned(),
             Self::Decompressed => "verify before anything decompresses it".to_owned(),
+            Self::EmptyBody => "verify the bytes before anything else reads the request".to_owned(),
             Self::OtherLength { .. } => "verify the whole body, as it came".to_owned(),
             Self::Unknown => {
                 "compare the secret with the sender's, and see that nothing changes the body".to_owned()
@@ -311,6 +340,8 @@ impl Cause {
             Self::ByteOrderMark(_) => "byte_order_mark",
             Self::LineEnds => "line_ends",
             Self::Compressed | Self::Decompressed => "compressed",
+            Self::Charset(_) => "charset",
+            Self::EmptyBody => "empty_body",
             Self::OtherLength { .. } => "length",
             Self::Unknown | Self::UnknownSecret { .. } => "unknown",
         }
@@ -327,6 +358,8 @@ impl KeyForm {
             Self::FromHexadecimal => "the secret was taken for hexadecimal digits and decoded",
             Self::WithLineFeed => "the secret was taken with a line feed behind it",
             Self::Trimmed => "the secret was taken without the white space around it",
+            Self::Unquoted => "the secret here stands in quotes, and was taken without them",
+            Self::Quoted => "the secret was taken with quotes around it",
         }
     }
 
@@ -341,6 +374,9 @@ impl KeyForm {
             }
             Self::WithLineFeed | Self::Trimmed => {
                 "see how the secret is read: files and `echo` end with a line feed that is not part of it"
+            }
+            Self::Unquoted | Self::Quoted => {
+                "leave the quotes out: they belong to the `.env` file or the shell, and not to the secret"
             }
         }
     }

@@ -16,9 +16,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use self::candidates::{bodies, keys, plain_json};
-pub use self::cause::{Cause, Encoding, Explanation, KeyForm, Side};
+pub use self::cause::{Cause, Charset, Encoding, Explanation, KeyForm, Side};
 use self::value::{Reading, decode, prefix, readings};
-use super::svix::{Fields, TOLERANCE};
+use super::svix::{Fields, TOLERANCE, unquoted};
 use super::{Claim, Key, Keyring, SvixKey, preview, svix};
 use crate::contract::{Part, authenticates, field_names};
 use crate::json::{Serialiser, Written};
@@ -182,6 +182,9 @@ impl Claim<'_> {
 
     /// What a body shows of what happened to it, when nothing fits.
     fn explain_body(&self) -> Cause {
+        if self.body.is_empty() {
+            return Cause::EmptyBody;
+        }
         let found = self.body.len() as u64;
         let announced = self.headers.get_str("content-length").and_then(|length| length.trim().parse().ok());
         if let Some(announced) = announced.filter(|announced| *announced != found) {
@@ -219,6 +222,12 @@ impl Claim<'_> {
             let bare = Secret::new(secret.expose().trim());
             if bare.is(value) {
                 return Cause::KeyForm(KeyForm::Trimmed);
+            }
+            if unquoted(secret.expose()).is_some_and(|inner| Secret::new(inner).is(value)) {
+                return Cause::KeyForm(KeyForm::Unquoted);
+            }
+            if unquoted(&text).is_some_and(|inner| secret.is(inner.as_bytes())) {
+                return Cause::KeyForm(KeyForm::Quoted);
             }
             if let Some(prefix) = prefix(&text)
                 && secret.is(text[prefix.len()..].trim_start().as_bytes())

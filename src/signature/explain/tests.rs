@@ -216,6 +216,17 @@ proptest! {
             let other_ends = pretty.replace('\n', "\r\n");
             prop_assert_eq!(signed(&pretty).with_body(other_ends.as_str()).cause(), Cause::LineEnds);
             prop_assert_eq!(signed(&other_ends).with_body(pretty.as_str()).cause(), Cause::LineEnds);
+            let utf_16 = |bytes: fn(u16) -> [u8; 2]| body.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+            for (mark, bytes) in [(&b"\xff\xfe"[..], u16::to_le_bytes as fn(_) -> _), (b"\xfe\xff", u16::to_be_bytes)] {
+                for mark in [mark, b""] {
+                    let case = signed(&body).with_body([mark, &utf_16(bytes)].concat());
+                    prop_assert_eq!(case.cause(), Cause::Charset(Charset::Utf16));
+                }
+            }
+            let accented = body.replace('{', "{\"é\":\"ü\",").replace(|c: char| u32::from(c) > 0xff, "?");
+            let latin_1: Vec<u8> = accented.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+            prop_assert_eq!(signed(&accented).with_body(latin_1).cause(), Cause::Charset(Charset::Latin1));
+            prop_assert_eq!(signed(&body).with_body("").cause(), Cause::EmptyBody);
             prop_assert_eq!(signed(&body).with_body(gzip(body.as_bytes())).cause(), Cause::Compressed);
             prop_assert_eq!(signed(&body).with_body(deflate(body.as_bytes())).cause(), Cause::Compressed);
             let mut unpacked = Case::new(contract, secret, &gzip(body.as_bytes())).with_body(body.as_str());
@@ -285,6 +296,11 @@ proptest! {
         let fed = format!("{PLAIN}\n");
         prop_assert_eq!(case(Contract::Preview, PLAIN, preview(fed.as_bytes())), form(KeyForm::WithLineFeed));
         prop_assert_eq!(case(Contract::Preview, &fed, preview(PLAIN.as_bytes())), form(KeyForm::Trimmed));
+        for quote in ["\"", "'"] {
+            let quoted = [quote, PLAIN, quote].concat();
+            prop_assert_eq!(case(Contract::Preview, &quoted, preview(PLAIN.as_bytes())), form(KeyForm::Unquoted));
+            prop_assert_eq!(case(Contract::Preview, PLAIN, preview(quoted.as_bytes())), form(KeyForm::Quoted));
+        }
         prop_assert_eq!(case(Contract::Preview, "c0ffee00", preview(b"\xc0\xff\xee\0")), form(KeyForm::FromHexadecimal));
         prop_assert_eq!(case(Contract::Preview, PLAIN, preview(b"nobody knows")), [Cause::Unknown]);
         prop_assert_eq!(case(Contract::V2, WHSEC, v2(b"nobody knows")), [Cause::Unknown]);
@@ -364,6 +380,10 @@ proptest! {
             prop_assert_eq!(given(""), Cause::Empty { header });
             prop_assert_eq!(given("nobody knows"), Cause::UnknownSecret { header });
             prop_assert_eq!(given("Bearer s3cret"), Cause::Prefix("Bearer "));
+            prop_assert_eq!(given("'s3cret'"), Cause::KeyForm(KeyForm::Quoted));
+            let mut quoted = Case::new(contract, "\"s3cret\"", body.as_bytes()).with_value(|_| "s3cret".to_owned());
+            quoted.contract = contract;
+            prop_assert_eq!(quoted.cause(), Cause::KeyForm(KeyForm::Unquoted));
             prop_assert_eq!(given(&hex::encode(signature)), Cause::SignatureInstead { header });
             prop_assert_eq!(given(&STANDARD.encode(signature)), Cause::SignatureInstead { header });
             let known = Cause::OtherSecret { which: "the one for alert from mbaas-dev.toml".to_owned() };
@@ -405,5 +425,8 @@ fn sentences_say_what_is_wrong_and_what_to_do() {
         Cause::Reserialised { found: Some(Serialiser::Python), signed: Serialiser::JavaScript };
     insta::assert_snapshot!(sentence(reserialised), @"the body was parsed and written again: here it is written as Python's json.dumps does, with a space after each `,` and `:`; what was signed is written compactly, as JavaScript's JSON.stringify does; verify the bytes as they came, before anything parses them");
     insta::assert_snapshot!(sentence(Cause::Stale { seconds: 301 }), @"the signature fits, but its time stamp is 301 s old, 1 s more than the 300 s that receivers allow; sign every attempt anew (`mbaas-dev replay` does), or set the clock right");
+    insta::assert_snapshot!(sentence(Cause::KeyForm(KeyForm::Unquoted)), @"the secret here stands in quotes, and was taken without them; leave the quotes out: they belong to the `.env` file or the shell, and not to the secret");
+    insta::assert_snapshot!(sentence(Cause::EmptyBody), @"the body is empty here, which no sender signs: something has probably read it before; verify the bytes before anything else reads the request");
+    insta::assert_snapshot!(sentence(Cause::Charset(Charset::Utf16)), @"the body is in UTF-16 here, and it was signed in UTF-8; verify the bytes as they came");
     insta::assert_snapshot!(sentence(Cause::FinalLineFeed(Side::Here)), @"the line feed at the end of the body was not signed; leave it out: editors and `echo` put it in by themselves");
 }
