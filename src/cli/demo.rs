@@ -7,7 +7,8 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listen::{greet, new_token};
+use super::greeting::greet;
+use super::listen::new_token;
 use super::report::{Exit, exit_of};
 use super::screen::Screen;
 use super::{Session, roads};
@@ -83,7 +84,13 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
         session.output.data(&ready)?;
     } else {
         let routes = Routes { default: Some(target), ..Routes::default() };
-        greet(&session.output, &ingress, entrance.as_deref(), (&routes, &[]), &chosen);
+        greet(
+            &session.output,
+            (&*ingress, Ipv4Addr::LOCALHOST.into()),
+            entrance.as_deref(),
+            (&routes, &[]),
+            &chosen,
+        );
         session.output.talk("  handler     built in: it verifies every signature\n");
     }
     let sender = Sender::new(&running, &keys, token, &session)?;

@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::{SecretArgs, TimeLimit, address, bytes, header, keep, size, size_or_zero, whole};
+use super::greeting;
 use super::in_vain::{forward_in_vain, in_vain, taken, warn};
 use super::inspector::{self, InspectorArgs};
 use super::keyboard::Keyboard;
 use super::keys::{Keys, SHORT};
-use super::output::Output;
 use super::report::{Exit, Usage};
 use super::screen::Screen;
 use super::tunnel::{self, TunnelArgs};
@@ -27,11 +27,11 @@ use crate::app::secret::ChosenSecret;
 use crate::app::shutdown::{Reason, Signals};
 use crate::app::state::Running;
 use crate::forward::{self, Forward};
-use crate::model::{BadFilter, BadTarget, Clock, EventFilter, Place, Printable, Secret, Target, duration};
+use crate::model::{BadFilter, BadTarget, Clock, Contract, EventFilter, Place, Secret, Target, duration};
 use crate::observers::goal::{Goal, Reached};
 use crate::observers::json_lines;
 use crate::pipeline;
-use crate::signature::Keyring;
+use crate::signature::{BadKey, Keyring, SvixKey};
 use crate::sources::dispatch::Road;
 use crate::sources::ingress::{self, Verify};
 use crate::sources::routing::Routes;
@@ -149,6 +149,17 @@ impl ListenArgs {
         routes(self.events, self.route, self.forward, endpoints).targets()
     }
 
+    /// Refuses what cannot be at the same time.
+    fn check(&self) -> Result<(), Usage> {
+        let inspector = self.inspector.settings().and_then(|settings| settings.port);
+        let is_shared = self.bind.is_loopback() || self.bind.is_unspecified();
+        if is_shared && self.port != 0 && inspector == Some(self.port) {
+            let message = format!("--port and --inspector-port are both {}", self.port);
+            return Err(Usage::new(message, "give one of them another port; 0 takes any free one"));
+        }
+        Ok(())
+    }
+
     /// The choices of event types in it, by their options.
     fn filters(&self) -> impl Iterator<Item = (&'static str, &EventFilter)> {
         let routes = self.route.iter().map(|(filter, _)| ("--route", filter));
@@ -167,7 +178,9 @@ pub fn run(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit> {
 
 async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
+    arguments.check()?;
     let secret = arguments.secret.choose(&session)?;
+    check_secret(&secret)?;
     let token = new_token(&session.clock);
     let (json, within, open) = (arguments.json, arguments.within, arguments.inspector.open());
     let holds = arguments.hold;
@@ -216,10 +229,11 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
         in_vain.iter().try_for_each(|trouble| session.output.data(&json_lines::trouble(trouble)))?;
     } else {
         let entrance = inspector.map(Inspecting::entrance);
-        greet(&session.output, &ingress, entrance.as_deref(), (&routes, &endpoints), &secret);
-        greet_fixtures(&session, fixtures.as_deref());
+        let reached = (&*ingress, listen.address().ip());
+        greeting::greet(&session.output, reached, entrance.as_deref(), (&routes, &endpoints), &secret);
+        greeting::fixtures(&session, fixtures.as_deref());
         tunnel::greet(&session.output, gate.as_ref());
-        greet_project(&session.output, registration.is_of_listen(), left, holds);
+        greeting::project(&session.output, registration.is_of_listen(), left, holds);
         warn(&session.output, &in_vain);
     }
     if let Some(inspecting) = inspector.filter(|_| open) {
@@ -262,6 +276,12 @@ async fn listen(arguments: ListenArgs, session: Session) -> anyhow::Result<Exit>
     Ok(exit_of(screen.reached(), end))
 }
 
+/// A secret that is meant for v2 has the form that v2 needs; one that is meant for all may be none.
+fn check_secret(secret: &ChosenSecret) -> Result<(), BadKey> {
+    let of_v2 = secret.keys.by_contract().find(|(contract, _)| *contract == Contract::V2);
+    of_v2.map_or(Ok(()), |(_, key)| SvixKey::all(key).map(drop))
+}
+
 /// Whoever hands over to itself does so for ever, and records each time.
 fn check_targets(routes: &Routes, own: SocketAddr) -> Result<(), Usage> {
     let is_own = |target: &Target| {
@@ -274,35 +294,6 @@ fn check_targets(routes: &Routes, own: SocketAddr) -> Result<(), Usage> {
             format!("{target} is this listen itself: it would hand over to itself for ever"),
             "name the port of your handler, or give listen another one with --port",
         )),
-    }
-}
-
-/// Says which folder of fixtures is watched, and what is the matter with it.
-fn greet_fixtures(session: &Session, folder: Option<&Path>) {
-    let Some(folder) = folder else { return };
-    let name = folder.strip_prefix(&session.folder).unwrap_or(folder).display().to_string();
-    let name = Printable::text(&name);
-    session.output.talk(&match std::fs::metadata(folder) {
-        Ok(about) if about.is_dir() => format!("  fixtures    {name}"),
-        Ok(_) => format!("  fixtures    {name} is no folder: nothing is fired until it is"),
-        Err(_) => {
-            format!("  fixtures    {name} is not there yet (`mbaas-dev fixtures init {name}` makes it)")
-        }
-    });
-}
-
-/// Says what there is to try, or to know, in this project.
-fn greet_project(output: &Output, is_found: bool, left: usize, holds: bool) {
-    output.talk(&if is_found {
-        let command = output.talk_paint.strong("mbaas-dev trigger meeting.completed");
-        format!("  try         {command}")
-    } else {
-        "  note        another listen of this project runs: `trigger` goes to that one".to_owned()
-    });
-    if left > 0 {
-        let plural = if left == 1 { "y" } else { "ies" };
-        let what = if holds { "they are sent on now" } else { "`mbaas-dev replay --failed` sends them" };
-        output.talk(&format!("  note        {left} deliver{plural} of an earlier run had no answer: {what}"));
     }
 }
 
@@ -431,48 +422,6 @@ fn routes(
 /// What our own commands prove themselves with to this `listen`.
 pub fn new_token(clock: &Clock) -> Secret {
     Secret::new(hex::encode(clock.random_bytes::<32>()))
-}
-
-/// Says where it listens, where it forwards and where the secret came from.
-pub fn greet(
-    output: &Output,
-    ingress: &str,
-    inspector: Option<&str>,
-    (routes, endpoints): (&Routes, &[Endpoint]),
-    secret: &ChosenSecret,
-) {
-    let paint = output.talk_paint;
-    output.talk(&format!("{} {}", paint.strong("mbaas-dev listen"), env!("CARGO_PKG_VERSION")));
-    output.talk(&format!("  listening   {}", paint.good(ingress)));
-    // Routes of endpoints come last, one for each.
-    let of_flags = routes.special.len().saturating_sub(endpoints.len());
-    for (at, (filter, target)) in routes.special.iter().enumerate() {
-        let endpoint = at.checked_sub(of_flags).and_then(|at| endpoints.get(at));
-        let events = if filter.to_string().is_empty() { "all else".to_owned() } else { filter.to_string() };
-        output.talk(&match target {
-            Some(target) => format!("  forwarding  {target}  {filter}").trim_end().to_owned(),
-            None if endpoint.is_some_and(|endpoint| endpoint.enabled) => {
-                format!(
-                    "  recording   {events}: its host is another one, which needs --forward localhost:3000"
-                )
-            }
-            None => format!("  recording   {events}: its endpoint is disabled"),
-        });
-    }
-    match &routes.default {
-        Some(target) => output.talk(&format!("  forwarding  {target}")),
-        None if routes.special.is_empty() => {
-            output.talk("  forwarding  nowhere: deliveries are recorded only (--forward localhost:3000)");
-        }
-        None => {}
-    }
-    if let Some(entrance) = inspector {
-        output.talk(&format!("  inspector   {}", paint.good(entrance)));
-    }
-    output.talk(&format!("  secret      from {} (`mbaas-dev secret show` prints it)", secret.source));
-    for (contract, key) in secret.keys.by_contract() {
-        output.talk(&format!("  secret      for {contract} from {}", key.origin));
-    }
 }
 
 fn route(text: &str) -> Result<(EventFilter, Target), String> {

@@ -12,6 +12,7 @@ mod env_file;
 mod events;
 mod expectation;
 mod fixtures;
+mod greeting;
 mod guard;
 mod in_vain;
 mod inspector;

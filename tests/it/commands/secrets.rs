@@ -249,4 +249,6 @@ fn listen_greets_with_where_it_listens_where_it_forwards_and_what_to_try() {
     let _other = world.listen(&[]);
     let second = greeting(&world, None, &["--forward", "https://example.test/hooks"]);
     assert_whole("listen_greeting", &format!("{with_target}{without}{second}"));
+    let open = greeting(&world, None, &["--bind", "0.0.0.0"]);
+    assert!(open.contains("\n              other hosts are let in as well (--bind 0.0.0.0)\n"), "{open}");
 }
