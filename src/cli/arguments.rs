@@ -21,7 +21,7 @@ use crate::signature::HeaderStyle;
 use crate::sources::compose::Patch;
 
 /// `--secret`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct SecretArgs {
     /// The signing secret, or that of one contract: v2=whsec_…; several for one contract while it is being changed
     /// [default: that of the running listen, else MBAAS_DEV_SECRET, else `secret` of webhook_config.json, else one

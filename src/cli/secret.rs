@@ -8,7 +8,7 @@ use super::arguments::SecretArgs;
 use super::env_file::EnvVariable;
 use super::report::Exit;
 use crate::app::secret::SecretSource;
-use crate::model::{Contract, FORMAT_VERSION};
+use crate::model::{Contract, FORMAT_VERSION, Secret};
 use crate::signature::SvixKey;
 
 /// The secret that events are signed with
@@ -40,6 +40,15 @@ pub enum SecretCommand {
     },
 }
 
+/// Where the secret is from that counts before one that was generated, for a new `listen`. What cannot be read is told
+/// when it is used.
+fn stronger(contract: Option<Contract>, generated: &Secret, session: &Session) -> Option<String> {
+    let keys = SecretArgs::default().choose(session).ok()?.keys;
+    let key = contract.map_or_else(|| keys.general().clone(), |contract| keys.key(contract, None));
+    let is_in_use = key.secrets.iter().any(|used| used.is(generated.expose().as_bytes()));
+    (!is_in_use).then_some(key.origin)
+}
+
 pub fn run(command: &SecretCommand, session: &Session) -> anyhow::Result<Exit> {
     let (secret, source, json) = match command {
         SecretCommand::Show { json, write_env, contract, secret } => {
@@ -60,13 +69,15 @@ pub fn run(command: &SecretCommand, session: &Session) -> anyhow::Result<Exit> {
             (key.secret().clone(), key.origin, *json)
         }
         SecretCommand::New { contract, json } => {
-            if session.state.running()?.is_some() {
-                session.output.talk("note: the running listen keeps its secret until it is started again");
-            }
             let secret = match contract {
                 Some(contract) => session.state.renew_contract_secret(*contract, &session.clock)?,
                 None => session.state.renew_project_secret(&session.clock)?,
             };
+            if let Some(origin) = stronger(*contract, &secret, session) {
+                session.output.talk(&format!("note: this one is not in use: {origin} counts before it"));
+            } else if session.state.running()?.is_some() {
+                session.output.talk("note: the running listen keeps its secret until it is started again");
+            }
             (secret, SecretSource::Project.to_string(), *json)
         }
     };

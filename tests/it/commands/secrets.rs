@@ -211,9 +211,17 @@ fn the_secret_is_that_of_the_flag_then_the_listen_then_the_environment_then_the_
     assert_eq!(show(None, &[]), (json!("of the listen"), json!("the running listen")));
     assert_eq!(show(Some("of the environment"), &["--config", "other.json"]).0, "of the listen");
     assert_eq!(show(Some("of the environment"), &["--secret", "of the flag"]).0, "of the flag");
-    let note = world.run_process(&["secret", "new"]);
+    let new = |environment: &[(&str, &str)], more: &[&str]| {
+        let mut command = world.command(&[&["secret", "new"], more].concat());
+        String::from_utf8(command.envs(environment.iter().copied()).output().unwrap().stderr).unwrap()
+    };
+    let counts = |origin: &str| format!("note: this one is not in use: {origin} counts before it\n");
+    let file = world.folder().join("webhook_config.json").display().to_string();
+    assert_eq!(new(&[], &[]), counts(&file));
+    assert_eq!(new(&[("MBAAS_DEV_SECRET", "s")], &[]), counts("MBAAS_DEV_SECRET"));
+    assert_eq!(new(&[("MBAAS_DEV_SECRET_V1", "s")], &["--contract", "v1"]), counts("MBAAS_DEV_SECRET_V1"));
     assert_eq!(
-        String::from_utf8(note.stderr).unwrap(),
+        new(&[], &["--config", "silent.json"]),
         "note: the running listen keeps its secret until it is started again\n"
     );
     assert_eq!(listening.interrupt().0.code(), Some(130));
