@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What asked us to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Ctrl-C.
+    /// Ctrl-C, or SIGQUIT, which most terminals send for Ctrl-\.
     Interrupt,
     /// SIGTERM or SIGHUP: whoever started us wants us to end.
     Terminate,
@@ -17,6 +17,7 @@ pub enum Reason {
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
+    quit: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
@@ -26,6 +27,7 @@ impl Signals {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
         })
@@ -35,6 +37,7 @@ impl Signals {
     pub async fn next(&mut self) -> Reason {
         tokio::select! {
             _ = self.interrupt.recv() => Reason::Interrupt,
+            _ = self.quit.recv() => Reason::Interrupt,
             _ = self.terminate.recv() => Reason::Terminate,
             _ = self.hang_up.recv() => Reason::Terminate,
         }

@@ -18,9 +18,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What keys that are no characters begin with: the arrows, for one.
 const ESCAPE: u8 = 0x1b;
 
-/// A key that is not there: nothing that is typed has that meaning.
-const NO_KEY: u8 = 0;
-
 /// The terminal's keys.
 #[derive(Debug)]
 pub struct Keyboard {
@@ -134,8 +131,6 @@ impl Terminal {
         mode.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL);
         mode.special_codes[SpecialCodeIndex::VMIN] = 1;
         mode.special_codes[SpecialCodeIndex::VTIME] = 0;
-        // Ctrl-\ ends a process without a chance to give the mode back.
-        mode.special_codes[SpecialCodeIndex::VQUIT] = NO_KEY;
         tcsetattr(stdin(), OptionalActions::Now, &mode)?;
         self.before = Some(before);
         Ok(())

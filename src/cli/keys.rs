@@ -82,6 +82,7 @@ impl Keys {
                         "forwarding goes on"
                     });
                 }
+                'c' if self.output.is_dumb => self.say("this terminal cannot be cleared: TERM is dumb"),
                 // The screen notices by itself when nobody reads any more.
                 'c' => drop(self.output.write_data(CLEAR)),
                 'q' => return,

@@ -38,7 +38,7 @@ mod verify;
 mod writing;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -139,6 +139,8 @@ pub struct Context {
     pub environment: fn(&str) -> Option<String>,
     /// Standard input.
     pub input: Box<dyn Read + Send>,
+    /// Whether somebody types that.
+    pub input_is_terminal: bool,
     /// Standard output and standard error.
     pub output: Output,
 }
@@ -152,6 +154,7 @@ impl Context {
             folder: std::env::current_dir()?,
             environment: |name| std::env::var(name).ok(),
             input: Box::new(io::stdin()),
+            input_is_terminal: io::stdin().is_terminal(),
             output: Output::process(),
         })
     }
@@ -163,6 +166,7 @@ struct Session {
     folder: PathBuf,
     environment: fn(&str) -> Option<String>,
     input: Box<dyn Read + Send>,
+    input_is_terminal: bool,
     output: Output,
     settings: Vec<SettingsFile>,
     /// The global options that stand on the command line.
@@ -188,10 +192,18 @@ impl Session {
         self.config.read(&known)
     }
 
+    /// Says what is waited for, where somebody has to type it.
+    fn announce_input(&self) {
+        if self.input_is_terminal {
+            self.output.talk("reading from standard input, until Ctrl-D");
+        }
+    }
+
     /// The bytes of a file, or of standard input for `-`.
     fn read(&mut self, name: &str) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         if name == "-" {
+            self.announce_input();
             self.input
                 .read_to_end(&mut bytes)
                 .map_err(|error| report::Usage::new(format!("cannot read standard input: {error}"), ""))?;
@@ -229,8 +241,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         (_, true) => Volume::Verbose,
         _ => Volume::Normal,
     };
-    let no_color = (context.environment)("NO_COLOR").is_some_and(|value| !value.is_empty())
-        || (context.environment)("TERM").is_some_and(|value| value == "dumb");
     let session = Session {
         clock: context.clock,
         settings,
@@ -245,7 +255,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         folder: context.folder,
         environment: context.environment,
         input: context.input,
-        output: context.output.styled(color, no_color, volume),
+        input_is_terminal: context.input_is_terminal,
+        output: context.output.styled(color, context.environment, volume),
     };
     let output = session.output.clone();
     match dispatch(cli.command, session) {

@@ -47,6 +47,8 @@ pub struct Output {
     pub is_terminal: bool,
     /// How many columns that terminal has.
     pub width: Option<usize>,
+    /// Whether it takes characters only.
+    pub is_dumb: bool,
 }
 
 struct Streams {
@@ -74,12 +76,21 @@ impl Output {
             volume: Volume::default(),
             is_terminal: false,
             width: None,
+            is_dumb: false,
         }
     }
 
-    /// The same streams with colour as chosen; without where the environment wants none (<https://no-color.org>).
+    /// The same streams with colour as chosen; without where the environment (<https://no-color.org>) or the terminal
+    /// wants none.
     #[must_use]
-    pub fn styled(mut self, choice: ColorChoice, no_color: bool, volume: Volume) -> Self {
+    pub fn styled(
+        mut self,
+        choice: ColorChoice,
+        environment: fn(&str) -> Option<String>,
+        volume: Volume,
+    ) -> Self {
+        self.is_dumb = environment("TERM").is_some_and(|value| value == "dumb");
+        let no_color = environment("NO_COLOR").is_some_and(|value| !value.is_empty()) || self.is_dumb;
         let on = |is_terminal: bool| match choice {
             ColorChoice::Always => true,
             ColorChoice::Never => false,

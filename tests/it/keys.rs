@@ -40,17 +40,25 @@ impl OnTerminal {
     }
 
     fn start_with(world: &World, arguments: &[&str], variables: &[(&str, PathBuf)]) -> Self {
+        let listen = [&["listen", "--port", "0", "--color", "never"], arguments].concat();
+        let mut this = Self::open(world, &listen, variables);
+        this.until("? help");
+        this
+    }
+
+    /// Any command.
+    fn open(world: &World, arguments: &[&str], variables: &[(&str, PathBuf)]) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
         let name = ptsname(&ours, Vec::new()).unwrap();
         let its = || open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
         let terminal = its();
-        let listen = world.command(&[&["listen", "--port", "0", "--color", "never"], arguments].concat());
-        // It makes the terminal that of a session of its own, with `listen` before it, as a shell does.
+        let plain = world.command(arguments);
+        // It makes the terminal that of a session of its own, with the command before it, as a shell does.
         let mut command = Command::new("/usr/bin/setsid");
-        command.arg("--ctty").arg(listen.get_program()).args(listen.get_args()).env_clear();
-        command.envs(listen.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.arg("--ctty").arg(plain.get_program()).args(plain.get_args()).env_clear();
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(world.folder());
         let before = mode(&terminal);
@@ -66,9 +74,7 @@ impl OnTerminal {
                 }
             }
         });
-        let mut this = Self { child, keyboard, terminal, before, shown, text: String::new() };
-        this.until("? help");
-        this
+        Self { child, keyboard, terminal, before, shown, text: String::new() }
     }
 
     /// Waits until a text is shown; what was shown up to its end.
@@ -211,6 +217,9 @@ fn the_terminal_is_itself_again_however_it_ends() {
         ("", Some(Signal::INT), 130),
         ("", Some(Signal::TERM), 0),
         ("", Some(Signal::HUP), 0),
+        // Ctrl-\.
+        ("\x1c", None, 130),
+        ("", Some(Signal::QUIT), 130),
     ] {
         let mut listen = OnTerminal::start(&world, &[]);
         assert!(takes_keys(&listen));
@@ -249,6 +258,30 @@ fn ctrl_z_gives_the_terminal_back_until_it_goes_on() {
     assert!(takes_keys(&listen));
     listen.press("q");
     assert_eq!(listen.ended().code(), Some(0));
+}
+
+#[test]
+fn a_terminal_that_takes_characters_only_is_not_cleared() {
+    let world = World::new();
+    let mut listen = OnTerminal::start_with(&world, &[], &[("TERM", "dumb".into())]);
+    let shown = listen.press_until("c", "TERM is dumb");
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    listen.press("q");
+    assert_eq!(listen.ended().code(), Some(0));
+}
+
+#[test]
+fn what_is_read_from_a_terminal_is_asked_for() {
+    let world = World::new();
+    for (arguments, answer) in [
+        (&["sign", "-", "--secret", "s"][..], "X-MeetingBaas-Signature: "),
+        (&["deliveries", "import", "-"], "0 imported"),
+    ] {
+        let mut command = OnTerminal::open(&world, arguments, &[]);
+        command.until("reading from standard input, until Ctrl-D");
+        command.press_until("\n\x04", answer);
+        assert_eq!(command.ended().code(), Some(0));
+    }
 }
 
 #[test]

@@ -59,6 +59,7 @@ impl World {
             folder: self.folder().to_owned(),
             environment: |_| None,
             input: Box::new(io::Cursor::new(input.to_vec())),
+            input_is_terminal: false,
             output: Output::to(Box::new(stdout.clone()), Box::new(stderr.clone())),
         };
         let words = std::iter::once("mbaas-dev").chain(arguments.iter().copied()).map(Into::into);

@@ -46,6 +46,7 @@ struct Sums {
 
 pub fn run(arguments: &ImportArgs, session: Session) -> anyhow::Result<Exit> {
     let input: Box<dyn Read> = if arguments.file == "-" {
+        session.announce_input();
         session.input
     } else {
         let path = session.folder.join(&arguments.file);

@@ -126,6 +126,7 @@ fn since_counts_back_from_now() {
             folder: world.folder().to_owned(),
             environment: |_| None,
             input: Box::new(std::io::empty()),
+            input_is_terminal: false,
             output: Output::to(Box::new(std::fs::File::create(&path).unwrap()), Box::new(std::io::sink())),
         };
         let words = ["mbaas-dev", "deliveries", "list", "--since", since];
