@@ -208,6 +208,20 @@ pub fn since(clock: &Clock, ago: Duration) -> Timestamp {
     clock.now().checked_sub(ago).unwrap_or(Timestamp::MIN)
 }
 
+/// A moment: `2026-11-24T09:05:52Z`, or whole seconds since 1970, as in `svix-timestamp`.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    let moment = match text.parse() {
+        Ok(seconds) if text.bytes().all(|byte| byte.is_ascii_digit()) => Timestamp::from_second(seconds).ok(),
+        _ => text.parse().ok(),
+    };
+    moment.ok_or_else(|| {
+        format!(
+            "`{}` is not a time such as `2026-11-24T09:05:52Z`, with its zone, or `1795511152`, in whole seconds since 1970",
+            text.escape_debug()
+        )
+    })
+}
+
 /// An age: `12h`, `7d`, `2w`; a day has 24 hours. A plain number could be anything and is refused.
 pub fn age(text: &str) -> Result<Duration, String> {
     let span: Result<jiff::Span, _> = text.parse();
@@ -309,6 +323,18 @@ mod tests {
         assert_eq!((port("0"), port("65535")), (Ok(0), Ok(65_535)));
         for wrong in ["65536", "-1", "x", "1.5", ""] {
             assert_eq!(port(wrong), Err(format!("`{wrong}` is not a whole number from 0 to 65535")));
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_date_with_its_zone_or_seconds_since_1970() {
+        let moment = |text| moment(text).map(|moment| moment.to_string());
+        for text in ["2026-11-24T09:05:52Z", "2026-11-24T10:05:52+01:00", "1795511152"] {
+            assert_eq!(moment(text).as_deref(), Ok("2026-11-24T09:05:52Z"), "{text}");
+        }
+        for text in ["", "yesterday", "2026-11-24", "2026-11-24T09:05:52", "1795511152208", "-1", "+5", "1.5"]
+        {
+            assert!(moment(text).unwrap_err().contains("seconds since 1970"), "{text}");
         }
     }
 

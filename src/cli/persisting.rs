@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Session;
-use super::arguments::whole;
+use super::arguments::{moment, whole};
 use super::report::{Exit, Usage, exit_of};
 use super::roads::{self, Purpose};
 use crate::contract::retry::{Ladder, Next};
@@ -40,7 +40,7 @@ pub struct SenderArgs {
     seed: Option<u64>,
     /// The moment that the first event speaks of and is signed for, such as 2026-11-24T09:00:00Z. With --seed, a run
     /// can be repeated to the byte [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Option<Timestamp>,
 }
 

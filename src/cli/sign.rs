@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Session;
-use super::arguments::{HeaderStyleArg, SecretArgs};
+use super::arguments::{HeaderStyleArg, SecretArgs, moment};
 use super::report::{Exit, Usage};
 use crate::contract::recognise;
 use crate::model::{Contract, FORMAT_VERSION, Headers};
@@ -28,7 +28,7 @@ pub struct SignArgs {
     #[arg(long, value_name = "MSG_ID", value_parser = message_id)]
     id: Option<String>,
     /// When the v2 message is sent [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Option<Timestamp>,
     /// How the headers that authenticate v2 messages are named: svix-id or webhook-id, and so on
     #[arg(long, value_name = "STYLE", value_enum, default_value_t)]

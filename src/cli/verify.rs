@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Session;
-use super::arguments::{SecretArgs, header};
+use super::arguments::{SecretArgs, header, moment};
 use super::report::{Exit, Usage, exit_of_verdict};
 use super::selection::find;
 use crate::contract::{authenticates, is_mask, recognise};
@@ -36,7 +36,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "CONTRACT")]
     contract: Option<Contract>,
     /// When the request arrived, for the tolerance of its time stamp
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Option<Timestamp>,
     /// Say why it does not verify, and what to do about it
     #[arg(long)]
