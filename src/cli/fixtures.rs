@@ -43,8 +43,8 @@ pub struct InitArgs {
 /// List the fixtures in a folder, or those that are built in
 #[derive(Debug, Args)]
 pub struct FolderArgs {
-    /// The folder [default: the built-in fixtures]
-    #[arg(value_name = "DIR")]
+    /// The folder, or one file [default: the built-in fixtures]
+    #[arg(value_name = "DIR|FILE")]
     folder: Option<PathBuf>,
     /// Only those of a contract: preview, v2, v1, callback or alert
     #[arg(long, value_name = "CONTRACT")]
@@ -129,7 +129,11 @@ fn init(arguments: &InitArgs, session: &Session) -> anyhow::Result<Exit> {
 }
 
 fn list(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Exit> {
-    for Found { label, fixture, .. } in fixtures(arguments, session)? {
+    let all = fixtures(arguments, session)?;
+    if all.is_empty() {
+        session.output.talk(&no_fixtures(arguments, session));
+    }
+    for Found { label, fixture, .. } in all {
         let meaning = fixture.about().ok().flatten().map(|about| about.meaning);
         let wire_event = fixture.wire_event();
         let line = if arguments.json {
@@ -153,6 +157,12 @@ fn validate(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Exit> {
     let (mut wrong, mut noted) = (0, 0);
     let mut examiner = Examiner::default();
     let all = fixtures(arguments, session)?;
+    if all.is_empty() {
+        // A mistyped folder must not pass for one in which all is well.
+        let hint =
+            "a fixture is a file `….json` in the folder or below it; `mbaas-dev fixtures init` makes some";
+        return Err(Usage::new(no_fixtures(arguments, session), hint).into());
+    }
     for found in &all {
         let checked = check(found, &mut examiner, session);
         let (schema, complaints) = checked
@@ -239,22 +249,14 @@ fn fixtures(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Vec<Fou
         return Ok(session.catalogue.entries().filter(wanted).map(found).collect());
     };
     let folder = session.folder.join(folder);
-    let cannot =
-        |path: &Path, error: &io::Error| Usage::new(format!("cannot read {}: {error}", path.display()), "");
-    let found = read_folder(&folder).map_err(|error| cannot(&folder, &error))?;
-    if let Some((path, error)) = found.unreadable.first() {
-        return Err(cannot(path, error).into());
-    }
-    let links = found.links.iter().map(|path| (path, "a link and passed over, since it could lead anywhere"));
-    let size = format!("larger than {} MiB and passed over", LARGEST_FILE >> 20);
-    let too_large = found.too_large.keys().map(|path| (path, size.as_str()));
-    for (path, what) in links.chain(too_large) {
-        let label = path.strip_prefix(&session.folder).unwrap_or(path).display().to_string();
-        session.output.complain(&format!("note: {} is {what}", Printable::text(&label)));
-    }
     let names = session.catalogue.wire_names();
+    let files = if fs::metadata(&folder).is_ok_and(|found| found.is_file()) {
+        vec![folder]
+    } else {
+        files_in(&folder, session)?
+    };
     let mut all = Vec::new();
-    for path in found.files.into_keys() {
+    for path in files {
         let source = fs::read(&path).map_err(|error| cannot(&path, &error))?;
         let contract = FileKind::of(&names, &path, &source).kind.contract;
         if arguments.contract.is_some() && arguments.contract != contract {
@@ -264,4 +266,32 @@ fn fixtures(arguments: &FolderArgs, session: &Session) -> anyhow::Result<Vec<Fou
         all.push(Found { label: label.clone(), fixture: Fixture::new(label, source), file: path });
     }
     Ok(all)
+}
+
+/// The files of fixtures in a folder. What is passed over there is told.
+fn files_in(folder: &Path, session: &Session) -> Result<Vec<PathBuf>, Usage> {
+    let found = read_folder(folder).map_err(|error| cannot(folder, &error))?;
+    if let Some((path, error)) = found.unreadable.first() {
+        return Err(cannot(path, error));
+    }
+    let links = found.links.iter().map(|path| (path, "a link and passed over, since it could lead anywhere"));
+    let size = format!("larger than {} MiB and passed over", LARGEST_FILE >> 20);
+    let too_large = found.too_large.keys().map(|path| (path, size.as_str()));
+    for (path, what) in links.chain(too_large) {
+        let label = path.strip_prefix(&session.folder).unwrap_or(path).display().to_string();
+        session.output.complain(&format!("note: {} is {what}", Printable::text(&label)));
+    }
+    Ok(found.files.into_keys().collect())
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Usage {
+    Usage::new(format!("cannot read {}: {error}", path.display()), "")
+}
+
+/// That a folder has no fixtures; of the contract, where only that is meant.
+fn no_fixtures(arguments: &FolderArgs, session: &Session) -> String {
+    let of = arguments.contract.map(|contract| format!(" of {contract}")).unwrap_or_default();
+    let folder =
+        arguments.folder.as_deref().map_or_else(|| session.folder.clone(), |it| session.folder.join(it));
+    format!("there is no fixture{of} in {}", folder.display())
 }

@@ -164,6 +164,7 @@ fn fixtures_are_copied_listed_checked_and_sent() {
     let to = target(&handler, "/ok");
     let done = world.run(&["trigger", "fixtures/preview/meeting.failed@access_denied.json", "--to", &to]);
     assert_eq!(done.code(), 0, "{}", done.whole());
+    world.write("empty/README.md", "no fixture");
     world.write("mine/preview/meeting.failed@mine.json", "{\"event\": \"failed\",}");
     world.write("mine/preview/meeting.started.json", "{\"event\": \"{{ idd() }}\"}");
     world.write("mine/preview/calendar.synced.json", "{\"event\": \"calendar.synced\"}");
@@ -171,7 +172,12 @@ fn fixtures_are_copied_listed_checked_and_sent() {
         (&["fixtures", "list", "mine"][..], 0),
         (&["fixtures", "validate", "mine"], 1),
         (&["fixtures", "validate", "mine", "--json"], 1),
+        (&["fixtures", "validate", "mine/preview/meeting.started.json"], 1),
+        (&["fixtures", "list", "mine/preview/meeting.started.json"], 0),
         (&["fixtures", "validate", "nowhere"], 2),
+        (&["fixtures", "validate", "empty"], 2),
+        (&["fixtures", "list", "empty"], 0),
+        (&["fixtures", "list", "mine", "--contract", "v2"], 0),
         (&["fixtures", "init", "mine/preview/calendar.synced.json"], 2),
     ] {
         assert_eq!(transcript.run(arguments).code(), code, "{arguments:?}");
