@@ -325,6 +325,23 @@ fn a_listen_whose_output_is_closed_serves_whoever_is_under_way_and_ends_with_0()
 }
 
 #[test]
+fn a_listen_whose_output_is_full_says_so() {
+    let world = World::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = world.command(&["listen", "--port", "0"]).stdout(full).spawn().unwrap();
+    let _limit = limit(child.id());
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("listening") {
+        stderr.read_line(&mut said).unwrap();
+    }
+    assert_eq!(post(&address_in(&said), b"{}").status, 200);
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("error: standard output cannot be written: "), "{said}");
+}
+
+#[test]
 fn a_command_whose_output_is_closed_ends_with_0_and_says_nothing() {
     let (world, handler) = (World::new(), Handler::start());
     let trigger = ["trigger", "meeting.completed@long", "--count", "30", "--to", &handler.target()];
