@@ -77,10 +77,8 @@ pub fn run(command: DeliveriesCommand, session: Session) -> anyhow::Result<Exit>
 fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
     let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
     let query = arguments.filter.query(limit, &session.clock);
-    let deliveries = match Reader::open(session.state.path())? {
-        Some(reader) => reader.list(&query)?,
-        None => Vec::new(),
-    };
+    let reader = Reader::open(session.state.path())?;
+    let deliveries = reader.as_ref().map(|reader| reader.list(&query)).transpose()?.unwrap_or_default();
     let style = session.style();
     for delivery in &deliveries {
         if arguments.json {
@@ -90,7 +88,8 @@ fn list(arguments: &ListArgs, session: &Session) -> anyhow::Result<Exit> {
         }
     }
     if deliveries.is_empty() && !arguments.json {
-        session.output.talk("no recorded delivery matches");
+        let none = || format!("there is no record in {} yet", session.state.path().display());
+        session.output.talk(&reader.map_or_else(none, |_| "no recorded delivery matches".to_owned()));
     }
     Ok(Exit::Done)
 }

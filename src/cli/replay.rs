@@ -9,11 +9,12 @@ use clap::Args;
 use super::Session;
 use super::arguments::{PatchArgs, since, whole};
 use super::deliveries::diff::detail;
+use super::in_vain::in_vain;
 use super::report::{Exit, exit_of};
 use super::roads::{self, Purpose, RoadArgs};
 use super::selection::{find, selector};
 use crate::json::Json;
-use crate::model::{Attempt, Request, duration};
+use crate::model::{Attempt, EventFilter, Request, duration};
 use crate::observers::difference::{OutcomeDifference, outcome_lines};
 use crate::signature::Keyring;
 use crate::sources::again::{Again, Repeat, again};
@@ -76,10 +77,20 @@ pub fn run(arguments: &ReplayArgs, session: &Session) -> anyhow::Result<Exit> {
     let patches = arguments.patches.patches()?;
     let chosen = choose(arguments, session)?;
     if chosen.is_empty() {
+        warn_of_glob(arguments, session);
         session.output.talk("nothing to replay: no recorded delivery matches");
         return Ok(Exit::Done);
     }
     roads::runtime()?.block_on(send(arguments, &patches, &chosen, session))
+}
+
+/// Says when a glob matches no event that is known: nothing was found, and it may be mistyped.
+fn warn_of_glob(arguments: &ReplayArgs, session: &Session) {
+    let filter = arguments.event.as_ref().and_then(|glob| glob.parse::<EventFilter>().ok());
+    for trouble in in_vain(filter.iter().map(|filter| ("--event", filter)), &session.catalogue) {
+        let warning = session.output.talk_paint.odd("warning:");
+        session.output.talk(&format!("{warning} {}", trouble.message));
+    }
 }
 
 /// The deliveries to replay, oldest first.

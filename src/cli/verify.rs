@@ -132,13 +132,24 @@ fn subject(arguments: &VerifyArgs, session: &mut Session) -> anyhow::Result<Subj
         None => Subject {
             recorded: None,
             headers: Headers::new(),
-            body: session.read(&arguments.body)?,
+            body: read(&arguments.body, session)?,
             at: session.clock.now(),
         },
     };
     arguments.header.iter().for_each(|(name, value)| subject.headers.push(name.clone(), value.clone()));
     subject.at = arguments.at.unwrap_or(subject.at);
     Ok(subject)
+}
+
+/// The bytes of a body. A number that is no file is meant as that of a delivery.
+fn read(name: &str, session: &mut Session) -> anyhow::Result<Vec<u8>> {
+    if name.parse::<u64>().is_ok() && !session.folder.join(name).exists() {
+        let hint = format!(
+            "a recorded delivery is named by `#` and its number, in quotes: `mbaas-dev verify '#{name}'`"
+        );
+        return Err(Usage::new(format!("there is no file {name}"), hint).into());
+    }
+    session.read(name)
 }
 
 fn verdict(claim: &Claim<'_>, contract: Contract, keys: &Keyring) -> anyhow::Result<Verdict> {

@@ -165,6 +165,16 @@ fn nothing_is_sent_when_one_of_several_ids_is_not_there() {
 }
 
 #[test]
+fn a_glob_that_matches_no_known_event_is_warned_of() {
+    let world = World::new();
+    let done = world.run(&["replay", "--event", "metting.*", "--to", "127.0.0.1:9"]);
+    insta::assert_snapshot!(done.errors(), @"
+    warning: no known event matches `metting.*` of --event; did you mean `meeting.*`?
+    nothing to replay: no recorded delivery matches
+    ");
+}
+
+#[test]
 fn a_replay_of_nothing_recorded_is_done_at_once() {
     let world = World::new();
     let done = world.run(&["replay", "--last", "--to", "127.0.0.1:9"]);
