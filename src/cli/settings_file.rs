@@ -197,10 +197,26 @@ impl SettingsFile {
     }
 
     fn apply_value(&self, command: Command, key: &str, value: &Value, place: &str) -> Result<Command, Usage> {
+        if key == SECRET {
+            return Err(Usage::new(
+                format!("{}: secrets stand in the table `[secrets]`", self.at(Part::Value, place, key)),
+                "there they count for every command: `[secrets]` and below it `v2 = \"whsec_…\"`",
+            ));
+        }
         let options: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
         let named = |option: &&Arg| option.get_long() == Some(key);
         let Some(id) = command.get_arguments().find(named).map(|option| option.get_id().to_string()) else {
-            return Err(self.unknown("option", place, key, &options));
+            let elsewhere = if place.is_empty() { tables_with(&command, key, "") } else { Vec::new() };
+            return Err(match elsewhere.as_slice() {
+                [] => self.unknown("option", place, key, &options),
+                tables => {
+                    let at = self.at(Part::Key, place, key);
+                    Usage::new(
+                        format!("{at}: there is no option `{key}` of all commands; {}", belongs(tables)),
+                        "",
+                    )
+                }
+            });
         };
         let values = match value {
             Value::Array(items) => items.iter().map(scalar).collect::<Option<Vec<String>>>(),
@@ -215,12 +231,6 @@ impl SettingsFile {
                 "",
             )
         })?;
-        if key == SECRET {
-            return Err(Usage::new(
-                format!("{}: secrets stand in the table `[secrets]`", self.at(Part::Value, place, key)),
-                "there they count for every command: `[secrets]` and below it `v2 = \"whsec_…\"`",
-            ));
-        }
         if let (true, Some(does)) = (self.is_of_project, guard::forbidden(place, key, &values)) {
             return Err(Usage::new(
                 format!("{}: `{key}` would {does}", self.at(Part::Value, place, key)),
@@ -236,6 +246,28 @@ impl SettingsFile {
         let nearest = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
         let at = self.at(Part::Key, place, name);
         Usage::new(format!("{at}: there is no {what} `{place}{name}`{nearest}"), "")
+    }
+}
+
+/// The tables of the commands that have an option.
+fn tables_with(command: &Command, option: &str, place: &str) -> Vec<String> {
+    let mut tables = Vec::new();
+    for inner in command.get_subcommands() {
+        let name = format!("{place}{}", inner.get_name());
+        if inner.get_arguments().any(|argument| argument.get_long() == Some(option)) {
+            tables.push(format!("`[{name}]`"));
+        }
+        tables.extend(tables_with(inner, option, &format!("{name}.")));
+    }
+    tables
+}
+
+/// Says where an option belongs: below one of the tables.
+fn belongs(tables: &[String]) -> String {
+    match tables {
+        [only] => format!("it belongs below {only}"),
+        [first, rest @ ..] if rest.len() < 4 => format!("it belongs below {first} or {}", rest.join(" or ")),
+        several => format!("it belongs below the table of a command, such as {}", several[0]),
     }
 }
 

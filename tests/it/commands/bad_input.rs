@@ -456,6 +456,7 @@ fn values_of_listen_are_refused_too() {
         ),
         (&["--verify", "maybe"], "invalid value 'maybe' for '--verify <MODE>'"),
         (&["--secret", ""], "the secret from --secret is empty"),
+        (&["--port", "5421", "--inspector-port", "5421"], "--port and --inspector-port are both 5421"),
         (&["extra"], "unexpected argument 'extra' found"),
     ] {
         table.row(&[&["listen"], flags].concat(), 2, sentence);
@@ -503,6 +504,14 @@ fn values_of_other_commands_are_refused_too() {
             &["verify", "-", "--header", "nocolon"],
             "invalid value 'nocolon' for '--header <NAME: VALUE>': a header is `Name: value`",
         ),
+        (
+            &["sign", "-", "--contract", "v2", "--at", "yesterday"],
+            "invalid value 'yesterday' for '--at <TIME>': `yesterday` is not a time such as `2026-11-24T09:05:52Z`, with \
+             its zone, or `1795511152`, in whole seconds since 1970",
+        ),
+        (&["verify", "12"], "there is no file 12"),
+        (&["fixtures", "validate", "."], "there is no fixture in [FOLDER]/."),
+        (&["fixtures", "validate", ".", "--contract", "v2"], "there is no fixture of v2 in [FOLDER]/."),
         (&["events", "show"], "the following required arguments were not provided:"),
     ] {
         table.row(command, 2, sentence);
@@ -594,6 +603,34 @@ fn settings_and_state_that_cannot_be_used_are_named() {
     let sentence = "[FOLDER]/webhook_config.json:1:2: expected JSON: an object with webhook_url, events, secret and enabled";
     table.row(&["secret", "show"], 2, sentence);
     table.row(&["listen", "--port", "0"], 2, sentence);
+}
+
+#[test]
+fn settings_that_stand_in_the_wrong_place_or_form_are_told_where_and_how_they_belong() {
+    let world = World::new();
+    let mut table = Table::of(&world);
+    for secret in ["v2=abc", "v2=whsec_", "v2='whsec_b3RoZXI='"] {
+        let wrong = match secret {
+            "v2=abc" => ", which begins with `whsec_`",
+            "v2=whsec_" => ": what follows `whsec_` is not base64",
+            _ => ": it still stands in quotes",
+        };
+        let sentence = format!("the secret from --secret is not a v2 secret{wrong}");
+        table.row(&["listen", "--port", "0", "--secret", secret], 2, &sentence);
+        table.row(&["secret", "show", "--contract", "v2", "--secret", secret], 2, &sentence);
+    }
+    for utf_16 in [&b"\xff\xfe{\0}\0"[..], b"\0{\0}"] {
+        world.write("webhook_config.json", utf_16);
+        let sentence = "[FOLDER]/webhook_config.json: it is in UTF-16; save it as UTF-8";
+        table.row(&["secret", "show"], 2, sentence);
+    }
+    world.write("mbaas-dev.toml", "port = 5407\n");
+    let sentence = "[FOLDER]/mbaas-dev.toml:1:1: there is no option `port` of all commands; it belongs below `[inspector]` or \
+         `[listen]`";
+    table.row(&["secret", "show"], 2, sentence);
+    world.write("mbaas-dev.toml", "within = \"1s\"\n");
+    let sentence = "[FOLDER]/mbaas-dev.toml:1:1: there is no option `within` of all commands; it belongs below `[listen]`";
+    table.row(&["secret", "show"], 2, sentence);
 }
 
 #[test]
