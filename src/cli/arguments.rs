@@ -211,7 +211,10 @@ pub fn since(clock: &Clock, ago: Duration) -> Timestamp {
 /// A moment: `2026-11-24T09:05:52Z`, or whole seconds since 1970, as in `svix-timestamp`.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
     let moment = match text.parse() {
-        Ok(seconds) if text.bytes().all(|byte| byte.is_ascii_digit()) => Timestamp::from_second(seconds).ok(),
+        // Fewer digits are a year or a date.
+        Ok(seconds) if text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Timestamp::from_second(seconds).ok()
+        }
         _ => text.parse().ok(),
     };
     moment.ok_or_else(|| {
@@ -332,8 +335,18 @@ mod tests {
         for text in ["2026-11-24T09:05:52Z", "2026-11-24T10:05:52+01:00", "1795511152"] {
             assert_eq!(moment(text).as_deref(), Ok("2026-11-24T09:05:52Z"), "{text}");
         }
-        for text in ["", "yesterday", "2026-11-24", "2026-11-24T09:05:52", "1795511152208", "-1", "+5", "1.5"]
-        {
+        for text in [
+            "",
+            "yesterday",
+            "2026-11-24",
+            "2026-11-24T09:05:52",
+            "1795511152208",
+            "-1",
+            "+5",
+            "1.5",
+            "2026",
+            "20261124",
+        ] {
             assert!(moment(text).unwrap_err().contains("seconds since 1970"), "{text}");
         }
     }
