@@ -55,4 +55,30 @@ await run(async () => {
   await api('DELETE', '/api/deliveries/44');
   await page.locator('.said', { hasText: '#44 is deleted' }).waitFor();
   await page.waitForFunction(() => !document.querySelector('#row-44, .delivery, .pins') && document.querySelectorAll('.row .name').length > 0);
+
+  // What comes in while the page loads, between the answers that it waits for: after the list and before what runs, or
+  // after what runs and before a list that takes long.
+  for (const [path, event, isListFirst] of [
+    ['/', 'meeting.started', true], ['/', 'meeting.started', false], ['/?event=*.failed', 'meeting.failed', true],
+    ['/?event=*.failed', 'meeting.failed', false],
+  ]) {
+    let came = null;
+    const loading = await open({
+      path,
+      prepare: async (page) => {
+        const [listed, asked] = [/\/api\/deliveries\?/, /\/api\/status/].map((address) => page.waitForResponse(address));
+        await page.route(isListFirst ? /\/api\/status/ : /\/api\/deliveries\?/, async (route) => {
+          if (came) return route.continue();
+          came = 'soon';
+          const list = isListFirst ? null : await route.fetch();
+          await (isListFirst ? listed : asked);
+          came = (await trigger(event)).number;
+          await (isListFirst ? route.continue() : route.fulfill({ response: list }));
+        });
+      },
+    });
+    await loading.locator('.state.good').waitFor();
+    await loading.locator(`#row-${came} .status.good`).waitFor();
+    await loading.context().close();
+  }
 });

@@ -102,13 +102,12 @@ function App() {
         setEpoch((count) => count + 1);
       }, REDRAW);
     }, setLink);
-    get("/api/status").then((found) => {
+    const asked = get("/api/status").then((found) => {
       setStatus(found);
-      live.start(found.last);
-    }, (fault) => {
-      fail(fault);
-      live.start(0);
-    });
+      return found.last;
+    }, fail);
+    // The two are answered in any order, and deliveries come in between.
+    Promise.all([asked, deliveries.answered]).then(([last]) => live.start(deliveries.begin(last)));
   }, []);
   // What is not told, and what was told while the page slept, is asked for.
   useEffect(() => {

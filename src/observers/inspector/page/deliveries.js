@@ -23,6 +23,10 @@ export class Deliveries {
     this.opening = 0;
     this.fault = null;
     this.filters = {};
+    /** What was told while the list was being read: what is read may be older. */
+    this.meanwhile = null;
+    /** Is there when the record has answered for the first time, with a list or a fault. */
+    this.answered = new Promise((resolve) => (this.answer = resolve));
     this.reset();
   }
 
@@ -56,6 +60,8 @@ export class Deliveries {
   async open(filters) {
     this.filters = { ...filters };
     const turn = ++this.opening;
+    this.meanwhile = [];
+    let missed = [];
     try {
       const first = await get("/api/deliveries", { ...this.filters, limit: PAGE });
       if (turn !== this.opening) return;
@@ -64,10 +70,14 @@ export class Deliveries {
       this.anchor = first.deliveries[0]?.number ?? 0;
       this.settle(0, first);
       this.isOpen = true;
+      missed = this.meanwhile;
     } catch (fault) {
       if (turn !== this.opening) return;
       this.fault = fault;
     }
+    this.meanwhile = null;
+    this.answer();
+    this.hear(missed);
     this.changed();
     if (!this.isCounted) await this.count(turn);
   }
@@ -148,8 +158,18 @@ export class Deliveries {
     this.changed();
   }
 
+  /** Behind which delivery to begin to listen, so that nothing is missed; `last` was the newest a moment ago. */
+  begin(last) {
+    if (!this.isOpen) return last ?? 0;
+    if (!this.isFiltered) return this.anchor;
+    // The newest that is shown says little about the newest that there was.
+    this.askLater();
+    return last ?? this.anchor;
+  }
+
   /** Takes in what happened. */
   hear(lines) {
+    this.meanwhile?.push(...lines);
     for (const { gone } of lines.filter((line) => line.gone !== undefined)) {
       // Told at once, or found out when the page comes back from a sleep.
       if (gone !== (this.gone ?? gone)) this.openLater();
