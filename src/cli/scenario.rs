@@ -121,6 +121,9 @@ fn show(arguments: &ShowArgs, mut session: Session) -> anyhow::Result<Exit> {
         if step.contract != scenario.contract {
             remarks.push(format!("contract {}", step.contract));
         }
+        if !step.late.is_zero() {
+            remarks.push(format!("{} late", span(step.late)));
+        }
         remarks.extend(step.faults.names());
         if step.sign != crate::signature::SignMode::Valid {
             remarks.push(format!("signed {}", step.sign));
@@ -139,10 +142,7 @@ fn events(count: usize) -> String {
 
 /// Each step and how long after the beginning it is sent.
 fn timeline(scenario: &Scenario) -> impl Iterator<Item = (Duration, &Step)> {
-    scenario.steps.iter().scan(Duration::ZERO, |at, step| {
-        *at += step.after;
-        Some((*at, step))
-    })
+    scenario.due().into_iter().zip(&scenario.steps)
 }
 
 fn object(name: &str, scenario: &Scenario) -> Value {
@@ -160,6 +160,7 @@ fn object(name: &str, scenario: &Scenario) -> Value {
 fn step_object(at: Duration, step: &Step) -> Value {
     json!({
         "at_ms": millis(at),
+        "late_ms": millis(step.late),
         "contract": step.contract.as_str(),
         "event": step.title(),
         "faults": step.faults.names(),

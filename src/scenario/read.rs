@@ -23,7 +23,7 @@ pub struct ScenarioError {
 
 /// The keys of a scenario, and of a step.
 const KEYS: [&str; 6] = ["meaning", "contract", "minutes", "retry", "faults", "step"];
-const STEP_KEYS: [&str; 8] = ["after", "event", "body", "contract", "set", "unset", "faults", "sign"];
+const STEP_KEYS: [&str; 9] = ["after", "late", "event", "body", "contract", "set", "unset", "faults", "sign"];
 
 /// The longest meeting, in minutes, the longest pause, and the most steps.
 const LONGEST_MEETING: u32 = 480;
@@ -115,7 +115,8 @@ impl Reader<'_> {
             Some(value) => self.sign(value, contract)?,
         };
         Ok(Step {
-            after: table.get("after").map_or(Ok(Duration::ZERO), |value| self.pause(value))?,
+            after: self.pause(table, "after")?,
+            late: self.pause(table, "late")?,
             contract,
             name,
             fixture,
@@ -178,7 +179,8 @@ impl Reader<'_> {
         })
     }
 
-    fn pause(&self, value: &Value<'_>) -> Result<Duration, ScenarioError> {
+    fn pause(&self, table: &DeTable<'_>, key: &str) -> Result<Duration, ScenarioError> {
+        let Some(value) = table.get(key) else { return Ok(Duration::ZERO) };
         let pause = duration(self.text(value)?).map_err(|problem| self.flaw(value.span(), problem))?;
         if pause > LONGEST_PAUSE {
             return Err(self.flaw(value.span(), "no pause is longer than a week"));
@@ -302,6 +304,7 @@ mod tests {
             event = "bot.status_change@queued"
             [[step]]
             after = "1h 30m"
+            late = "20s"
             contract = "callback"
             event = "bot.completed"
             set = { "data.duration_seconds" = 7_00, "extra.a" = [1.5, true, { b = "{{ id('bot') }}" }] }
@@ -318,7 +321,8 @@ mod tests {
         assert_eq!(scenario.requests(), 5);
         let titles: Vec<String> = steps.iter().map(Step::title).collect();
         assert_eq!(titles, ["bot.status_change@queued", "bot.completed", "new"]);
-        let Step { contract, set, unset, faults, sign, .. } = &steps[1];
+        let Step { late, contract, set, unset, faults, sign, .. } = &steps[1];
+        assert_eq!(*late, Duration::from_secs(20));
         assert_eq!((*contract, unset.len(), *sign), (Contract::Callback, 1, SignMode::Missing));
         assert_eq!((faults.duplicates, faults.jitter), (2, Duration::from_secs(1)));
         let values: Vec<String> =

@@ -32,6 +32,8 @@ pub struct Scenario {
 pub struct Step {
     /// How long after the step before it.
     pub after: Duration,
+    /// How long before that it happened: it was held up.
+    pub late: Duration,
     /// Its contract.
     pub contract: Contract,
     /// Its name, where it is one of the catalogue.
@@ -52,6 +54,17 @@ impl Scenario {
     /// How long it lasts in reality.
     pub fn duration(&self) -> Duration {
         self.steps.iter().map(|step| step.after).sum()
+    }
+
+    /// How long after the beginning each step is sent, when nothing shuffles them.
+    pub fn due(&self) -> Vec<Duration> {
+        let after = self.steps.iter().map(|step| step.after);
+        after
+            .scan(Duration::ZERO, |at, pause| {
+                *at += pause;
+                Some(*at)
+            })
+            .collect()
     }
 
     /// How many requests there are when nothing has to be sent again.

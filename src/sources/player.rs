@@ -1,5 +1,6 @@
 //! Plays a scenario: each step at its time, on one set of ids, to the handler.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -77,17 +78,18 @@ impl Player<'_> {
         let count = u32::try_from(steps.len()).unwrap_or(u32::MAX);
         let turns: Vec<u32> =
             order(count, &shuffled, || pace.clock.chance()).map(|turn| turn.event).collect();
-        let story = self.story(pace);
-        let run = self.run(&story);
+        let mut bodies = Bodies::new(self, pace);
+        let due = self.scenario.due();
         let mut at = Duration::ZERO;
         for (place, turn) in turns.into_iter().enumerate() {
-            let (index, pause) = (turn as usize, steps[place].after);
+            let index = turn as usize;
             let step = &steps[index];
+            // What is overtaken arrives late, and nothing before it has happened.
+            let pause = due[index].saturating_sub(at);
             pace.wait(pause).await;
-            story.sleep(pause).await;
             at += pause;
             let maker = self.maker(step);
-            let body = self.body(index, step, &run)?;
+            let body = bodies.take(index).await?;
             let message = maker.with_body(body, &pace.clock);
             let ladder = retries.then(|| maker.ladder());
             let sender = Sender { road, keys, pace, ladder, faults: &step.faults };
@@ -97,16 +99,6 @@ impl Player<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The clock that bodies take their times from. The story ends when the playing does, however fast that is, so
-    /// that its events lie as far apart as in reality and none in the future.
-    fn story(&self, pace: &Pace) -> Clock {
-        let whole = self.scenario.duration();
-        let ahead = if pace.is_apart() { Duration::ZERO } else { whole.saturating_sub(pace.shrink(whole)) };
-        let now = pace.clock.now();
-        let seed = u64::from_le_bytes(pace.clock.random_bytes());
-        Clock::fixed(now.saturating_sub(ahead).unwrap_or(now), seed)
     }
 
     fn run(&self, clock: &Clock) -> Run {
@@ -153,6 +145,57 @@ impl Player<'_> {
         patches.extend(step.unset.iter().cloned().map(Patch::Unset));
         compose::edit(&mut body, &patches).with_context(context)?;
         Ok(body)
+    }
+}
+
+/// The bodies of a scenario, each of the time at which it happened: they are made in the order of those times, in whatever
+/// order they are sent.
+struct Bodies<'a> {
+    player: &'a Player<'a>,
+    /// The clock that they take their times from.
+    story: Clock,
+    run: Run,
+    /// How far into the story each happens, and its place in the scenario: those that are not made yet, the last first.
+    open: Vec<(Duration, usize)>,
+    /// How far the story is told.
+    told: Duration,
+    /// Those that are not sent yet.
+    made: BTreeMap<usize, Bytes>,
+}
+
+impl<'a> Bodies<'a> {
+    /// The story ends when the playing does, however fast that is, so that its events lie as far apart as in reality and
+    /// none in the future.
+    fn new(player: &'a Player<'a>, pace: &Pace) -> Self {
+        let Scenario { steps, .. } = player.scenario;
+        let due = player.scenario.due();
+        let late = due.iter().zip(steps).map(|(due, step)| step.late.saturating_sub(*due));
+        let before = late.max().unwrap_or_default();
+        let own = due.iter().zip(steps).map(|(due, step)| (before + *due).saturating_sub(step.late));
+        let mut open: Vec<(Duration, usize)> = own.zip(0..).collect();
+        open.sort_unstable();
+        open.reverse();
+        let whole = player.scenario.duration();
+        let ahead = if pace.is_apart() { Duration::ZERO } else { whole.saturating_sub(pace.shrink(whole)) };
+        let now = pace.clock.now();
+        let seed = u64::from_le_bytes(pace.clock.random_bytes());
+        let story = Clock::fixed(now.saturating_sub(ahead + before).unwrap_or(now), seed);
+        let run = player.run(&story);
+        Self { player, story, run, open, told: Duration::ZERO, made: BTreeMap::new() }
+    }
+
+    /// The body of a step, which is asked for once.
+    async fn take(&mut self, index: usize) -> Result<Bytes> {
+        loop {
+            if let Some(body) = self.made.remove(&index) {
+                return Ok(body);
+            }
+            let (own, next) = self.open.pop().context("no step is played twice")?;
+            self.story.sleep(own.saturating_sub(self.told)).await;
+            self.told = own;
+            let body = self.player.body(next, &self.player.scenario.steps[next], &self.run)?;
+            self.made.insert(next, body);
+        }
     }
 }
 

@@ -115,6 +115,30 @@ fn the_same_seed_and_moment_give_the_same_bytes() {
 }
 
 #[test]
+fn an_event_keeps_its_time_whatever_the_order_in_which_it_arrives() {
+    let (world, handler) = (World::new(), Handler::start());
+    let times = |more: &[&str]| -> Vec<(String, String)> {
+        let always = ["happy-path", "--contract", "v2", "--speed", "max"];
+        let done = play(&world, &handler.target(), &[&always, more].concat());
+        assert_eq!(done.code(), 0, "{}", done.whole());
+        let timed = |request: &RawRequest| {
+            let (data, event) = (&body(request)["data"], &body(request)["event"]);
+            let time = data["status"]["created_at"].as_str().or(data["sent_at"].as_str()).unwrap();
+            (time.to_owned(), data["status"]["code"].as_str().or(event.as_str()).unwrap().to_owned())
+        };
+        handler.drain().iter().map(timed).collect()
+    };
+    let in_order = times(&[]);
+    assert!(in_order.is_sorted(), "{in_order:?}");
+    for window in ["reorder=4", "reorder=12"] {
+        let mut shuffled = times(&["--fault", window, "--seed", "2"]);
+        assert!(!shuffled.is_sorted(), "{shuffled:?}");
+        shuffled.sort();
+        assert_eq!(shuffled, in_order);
+    }
+}
+
+#[test]
 fn handlers_that_do_not_acknowledge_are_told_and_decide_the_exit_code() {
     let (world, handler) = (World::new(), Handler::start());
     let refuses_chat = |request: &RawRequest| body(request)["event"] == "bot.chat_message";
