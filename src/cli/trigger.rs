@@ -190,15 +190,15 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
         ladder: arguments.sender.ladder(ladder),
         faults: &faults,
     };
-    let mut course = Course { sent: 0, exhausted: 0, exit: Exit::Done };
+    let mut course = Course { sent: 0, acknowledged: 0, lost: 0, exhausted: 0, exit: Exit::Done };
     let ended = tokio::select! {
         ended = send_all(arguments, maker, &sender, session, &mut course) => ended.map(|()| course.exit),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
     };
-    let Course { sent, exhausted, .. } = course;
+    let exhausted = course.exhausted;
     let requests = u64::from(arguments.count) * u64::from(faults.duplicates + 1);
     if requests > 1 {
-        session.output.talk(&format!("{sent} of {requests} sent"));
+        session.output.talk(&course.sentence(requests));
     }
     open.close().await;
     let mut exit = ended?;
@@ -214,12 +214,27 @@ async fn send(arguments: &TriggerArgs, maker: &Maker, session: &Session) -> anyh
 
 /// How sending goes.
 struct Course {
-    /// How many requests were sent, or lost.
+    /// How many requests were sent.
     sent: u64,
+    /// How many of them were acknowledged.
+    acknowledged: u64,
+    /// How many were lost on purpose.
+    lost: u64,
     /// How many of them were given up.
     exhausted: usize,
     /// The worst end so far.
     exit: Exit,
+}
+
+impl Course {
+    fn sentence(&self, requests: u64) -> String {
+        let Self { sent, acknowledged, lost, .. } = self;
+        let mut sentence = format!("{sent} of {requests} sent · {acknowledged} acknowledged");
+        if *lost > 0 {
+            sentence += &format!(" · {lost} lost on purpose");
+        }
+        sentence
+    }
 }
 
 /// Sends every event as often and in the order that the faults want; counts them, and keeps the worst end.
@@ -250,20 +265,24 @@ async fn send_all(
         let tell = |attempt: &Try| persisting::show(attempt, kind, sender.road, purpose, session, json);
         let last = sender.send(maker, message, tell).await?;
         let shown = exit_of_last(&last);
-        course.exit = course.exit.max(match &last.sent {
-            Some(last) => judge(arguments.expect.as_ref(), last, shown, session),
-            None => shown,
-        });
-        course.sent += 1;
+        course.exit = course.exit.max(judge(arguments.expect.as_ref(), last.sent.as_ref(), shown, session));
+        match &last.sent {
+            Some(_) => course.sent += 1,
+            None => course.lost += 1,
+        }
+        course.acknowledged += u64::from(last.sent.is_some() && shown == Exit::Done);
         course.exhausted += usize::from(last.next == Some(Next::Exhausted));
     }
     Ok(())
 }
 
 /// How sending one event ended: as the handler answered, or, when something is expected, whether that holds.
-fn judge(expected: Option<&Expectation>, sent: &Sent, exit: Exit, session: &Session) -> Exit {
+fn judge(expected: Option<&Expectation>, sent: Option<&Sent>, exit: Exit, session: &Session) -> Exit {
     let Some(expected) = expected else { return exit };
-    let violations = expected.violations(sent.delivery.last_attempt());
+    let violations = match sent {
+        Some(sent) => expected.violations(sent.delivery.last_attempt()),
+        None => vec!["expected an answer, and the request was lost on purpose".to_owned()],
+    };
     for violation in &violations {
         session.output.complain(&session.output.talk_paint.bad(violation));
     }

@@ -590,7 +590,7 @@ fn several_processes_record_at_once() {
         for trigger in triggers {
             let Output { status, stdout, stderr } = trigger.join().unwrap();
             assert_eq!(status.code(), Some(0), "{}", String::from_utf8_lossy(&stderr));
-            assert_eq!(String::from_utf8(stderr).unwrap(), "50 of 50 sent\n");
+            assert_eq!(String::from_utf8(stderr).unwrap(), "50 of 50 sent · 50 acknowledged\n");
             for line in String::from_utf8(stdout).unwrap().lines() {
                 let delivery: serde_json::Value = serde_json::from_str(line).unwrap();
                 assert!(numbers.insert(delivery["number"].as_i64().unwrap()), "{line}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mbaas_dev::model::Clock;
 use serde_json::{Value, json};
 
-use crate::handler::{Handler, RawRequest};
+use crate::handler::{Handler, RawRequest, answer};
 use crate::world::{Done, World};
 
 const WHSEC: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -88,7 +88,7 @@ fn a_duplicate_is_the_same_message_signed_for_its_own_time() {
     let (world, handler) = (world(), Handler::start());
     let arguments = ["--count", "3", "--duplicate", "2", "--fault", "delay=2s"];
     let done = trigger(&world, &handler.target(), &arguments);
-    assert_eq!((done.code(), done.errors().as_str()), (0, "9 of 9 sent\n"));
+    assert_eq!((done.code(), done.errors().as_str()), (0, "9 of 9 sent · 9 acknowledged\n"));
     let mut by_id: BTreeMap<String, Vec<RawRequest>> = BTreeMap::new();
     for request in handler.drain() {
         by_id.entry(text(&request, "svix-id").to_owned()).or_default().push(request);
@@ -101,6 +101,37 @@ fn a_duplicate_is_the_same_message_signed_for_its_own_time() {
         assert!(requests.iter().all(|request| request.body == requests[0].body));
         assert!(requests.iter().all(|request| verdict(&world, request, &request.body) == "valid\n"));
     }
+}
+
+#[test]
+fn what_was_lost_was_neither_sent_nor_looked_at() {
+    let (world, handler) = (world(), Handler::start());
+    let mut shown = String::new();
+    let lost = ["--count", "3", "--fault", "lose=100%", "--seed", "1"];
+    let refused = ["--count", "2"];
+    for (answers, arguments) in [
+        (200, &lost[..]),
+        (200, &[&lost[..], &["--expect", "status=200"]].concat()),
+        (500, &refused),
+        (500, &[&refused[..], &["--expect", "status=500"]].concat()),
+    ] {
+        handler.become_(answer(answers, &[], b""));
+        let done = trigger(&world, &handler.target(), arguments);
+        shown += &format!("{}: exit {}\n{}", arguments.join(" "), done.code(), done.errors());
+    }
+    insta::assert_snapshot!(shown, @r"
+    --count 3 --fault lose=100% --seed 1: exit 0
+    0 of 3 sent · 0 acknowledged · 3 lost on purpose
+    --count 3 --fault lose=100% --seed 1 --expect status=200: exit 3
+    expected an answer, and the request was lost on purpose
+    expected an answer, and the request was lost on purpose
+    expected an answer, and the request was lost on purpose
+    0 of 3 sent · 0 acknowledged · 3 lost on purpose
+    --count 2: exit 3
+    2 of 2 sent · 0 acknowledged
+    --count 2 --expect status=500: exit 0
+    2 of 2 sent · 0 acknowledged
+    ");
 }
 
 #[test]
