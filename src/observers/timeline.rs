@@ -5,6 +5,7 @@
 
 mod oddity;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -41,6 +42,8 @@ struct Entry {
     /// Whether nothing more is to come after it.
     end: Option<End>,
     message_id: Option<Vec<u8>>,
+    /// The body of an end: by it a message without an id is known that is sent again.
+    body: Option<Bytes>,
 }
 
 /// How the life of a bot ends.
@@ -129,7 +132,9 @@ impl Entry {
         let happened_at = time.and_then(|time| time.parse().ok());
         let at = happened_at.unwrap_or(delivery.received_at);
         let end = end(&delivery, code.as_deref());
-        Some(Self { happened_at, at, code, end, message_id: message_id(&request.headers), delivery })
+        let message_id = message_id(&request.headers);
+        let body = end.map(|_| request.body);
+        Some(Self { delivery, happened_at, at, code, end, message_id, body })
     }
 
     fn number(&self) -> i64 {
@@ -231,14 +236,28 @@ mod tests {
 
     /// A delivery of v2 that arrived so many minutes in, with the data of its body.
     fn heard(number: i64, minute: i64, event: &str, data: &str, status: u16) -> Recorded {
+        let id = format!("msg_{}", data.len());
+        heard_of(Contract::V2, Some(&id), (number, minute), event, data, status)
+    }
+
+    fn heard_of(
+        contract: Contract,
+        id: Option<&str>,
+        (number, minute): (i64, i64),
+        event: &str,
+        data: &str,
+        status: u16,
+    ) -> Recorded {
         let clock = Clock::fixed("2026-11-24T00:00:00Z".parse().unwrap(), u64::try_from(number).unwrap());
         let mut headers = Headers::new();
-        headers.push("svix-id", format!("msg_{}", data.len()));
+        if let Some(id) = id {
+            headers.push("svix-id", id.to_owned());
+        }
         let plain = Incoming::plain(&clock);
         let body = Bytes::from(format!(r#"{{"event":"{event}","data":{{{data}}}}}"#));
         let request = Request { headers, body, ..plain.request };
         let kind = Kind {
-            contract: Some(Contract::V2),
+            contract: Some(contract),
             event_type: Some(event.parse().unwrap()),
             wire_event: Some(event.to_owned()),
         };
@@ -392,5 +411,40 @@ mod tests {
         let zombie = vec![change(1, 0, "completed", 0), change(2, 1, "in_call_recording", 1)];
         let message = "#2 `in_call_recording` happened after the end, #1 `completed`";
         assert_eq!(told(zombie), [("after_end", message.to_owned())]);
+    }
+
+    #[test]
+    fn one_end_that_comes_twice_and_a_call_that_goes_on_after_it_are_odd_in_every_contract() {
+        let data = format!(r#""bot_id":"{BOT}""#);
+        let life = |contract, events: &[(&str, Option<&str>, u16)]| {
+            let recorded = (1..).zip(events).map(|(number, (event, id, status))| {
+                heard_of(contract, *id, (number, number), event, &data, *status)
+            });
+            told(recorded.collect()).into_iter().map(|(_, message)| message).collect::<Vec<String>>()
+        };
+        let twice = |event: &str| vec![format!("it ended twice: #1 {event} and #2 {event}")];
+        let none: Vec<String> = Vec::new();
+        for event in ["bot.completed", "bot.failed"] {
+            let ends = [(event, Some("msg_1"), 200), (event, Some("msg_2"), 200)];
+            assert_eq!(life(Contract::V2, &ends), twice(event));
+        }
+        assert_eq!(
+            life(Contract::V1, &[("complete", None, 200), ("complete", None, 200)]),
+            twice("complete")
+        );
+        // What nobody acknowledged is sent again.
+        let again = life(Contract::V1, &[("complete", None, 500), ("complete", None, 200)]);
+        assert_eq!(again, ["#1 complete was not acknowledged by the handler"]);
+        let ends = [("bot.status_change", Some("msg_1"), 200), ("bot.completed", Some("msg_2"), 200)];
+        assert_eq!(life(Contract::V2, &ends), none);
+        for (contract, end, event, name) in [
+            (Contract::V1, "complete", "bot.status_change", "bot.status_change"),
+            (Contract::Preview, "meeting.completed", "meeting.started", "meeting.started"),
+        ] {
+            let message = format!("#2 {name} came after the end, #1 {end}");
+            assert_eq!(life(contract, &[(end, None, 200), (event, None, 200)]), [message]);
+        }
+        let transcribed = [("meeting.completed", None, 200), ("transcription.available", None, 200)];
+        assert_eq!(life(Contract::Preview, &transcribed), none);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::SignedDuration;
 
-use super::{End, Entry};
+use super::{End, Entry, STATUS_CHANGE};
 
 /// From how long on a silence is named, unless the bot records meanwhile.
 const GAP: SignedDuration = SignedDuration::from_mins(5);
@@ -114,20 +114,61 @@ fn ends(lived: &[&Entry]) -> Vec<Oddity> {
             numbers: vec![first.number(), other.number()],
             message: format!("it ended in two ways: {} and {}", first.name(), other.name()),
         });
+    } else if let Some((one, other)) = same_end(&ends) {
+        odd.push(Oddity {
+            kind: "two_ends",
+            numbers: vec![one.number(), other.number()],
+            message: format!("it ended twice: {} and {}", one.name(), other.name()),
+        });
     }
     let early = early_end(lived);
     let named = early.as_ref().and_then(|early| early.numbers.last().copied());
     odd.extend(early);
-    let after = lived.iter().filter(|entry| {
-        let happened = entry.happened_at.zip(first.happened_at).is_some_and(|(own, end)| own > end);
-        entry.end.is_none() && happened && Some(entry.number()) != named
-    });
-    odd.extend(after.map(|entry| Oddity {
-        kind: "after_end",
-        numbers: vec![first.number(), entry.number()],
-        message: format!("{} happened after the end, {}", entry.name(), first.name()),
+    let after = lived.iter().filter(|entry| entry.end.is_none() && Some(entry.number()) != named);
+    odd.extend(after.filter_map(|entry| {
+        let how = how_after(entry, first)?;
+        Some(Oddity {
+            kind: "after_end",
+            numbers: vec![first.number(), entry.number()],
+            message: format!("{} {how} after the end, {}", entry.name(), first.name()),
+        })
     }));
     odd
+}
+
+/// Two events that tell the same end, and are not one message that was sent again. A status change and the event that
+/// follows it tell it both.
+fn same_end<'a>(ends: &[(&'a &'a Entry, End)]) -> Option<(&'a Entry, &'a Entry)> {
+    let mut told: Vec<&Entry> = Vec::new();
+    for (entry, _) in ends {
+        let kind = |entry: &Entry| (entry.delivery.kind.contract, entry.delivery.kind.event_type.clone());
+        match told.iter().find(|earlier| kind(earlier) == kind(entry)) {
+            None => told.push(entry),
+            Some(earlier) if !is_sent_again(earlier, entry) => return Some((earlier, entry)),
+            Some(_) => {}
+        }
+    }
+    None
+}
+
+/// Whether two events are one message. Where messages have no ids, only what was not acknowledged is sent again, as it was.
+fn is_sent_again(one: &Entry, other: &Entry) -> bool {
+    if one.message_id.is_some() || other.message_id.is_some() {
+        return one.message_id == other.message_id;
+    }
+    let earlier = if one.number() < other.number() { one } else { other };
+    one.body == other.body && !earlier.delivery.is_acknowledged()
+}
+
+/// How an event is after the end, if it is: it happened later, or, where one of the two does not say when it happened, it
+/// speaks of a call that goes on and came later. Transcripts are made afterwards.
+fn how_after(entry: &Entry, end: &Entry) -> Option<&'static str> {
+    const OF_THE_CALL: [&str; 3] = [STATUS_CHANGE, "bot.chat_message", "meeting.started"];
+    if let (Some(own), Some(end)) = (entry.happened_at, end.happened_at) {
+        return (own > end).then_some("happened");
+    }
+    let is_of_the_call = entry.event().is_some_and(|event| OF_THE_CALL.contains(&event));
+    (is_of_the_call && entry.number() > end.number() && entry.at >= end.at).then_some("came")
 }
 
 /// A bot that was completed before its recording had succeeded.
