@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::contract::wire_event;
-use crate::model::{Secret, Target, Verdict};
+use crate::contract::{WireNames, recognise};
+use crate::model::{Clock, Target, Verdict};
 use crate::serve::{Arrived, Body, Listener};
-use crate::signature::preview;
+use crate::signature::{Claim, Keyring};
 
 /// The path of the handler, as on the Webhooks API page.
 const PATH: &str = "/webhooks/meetingbaas";
@@ -28,14 +28,25 @@ const LARGEST_BODY: usize = 4 * 1024 * 1024;
 /// A handler that is bound to a free port.
 pub struct DemoHandler {
     listener: Listener,
-    secret: Secret,
+    verifier: Verifier,
+}
+
+/// What it believes: what is signed as its contract has it.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    /// The secrets.
+    pub keys: Keyring,
+    /// The event type behind each wire event.
+    pub names: WireNames,
+    /// The time, beside which signatures may be too old.
+    pub clock: Clock,
 }
 
 impl DemoHandler {
     /// Binds a free port of this machine.
-    pub async fn bind(secret: Secret) -> io::Result<Self> {
+    pub async fn bind(verifier: Verifier) -> io::Result<Self> {
         let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-        Ok(Self { listener, secret })
+        Ok(Self { listener, verifier })
     }
 
     /// Where its webhooks go.
@@ -46,12 +57,12 @@ impl DemoHandler {
 
     /// Serves until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken, tasks: TaskTracker) {
-        let secret = self.secret;
-        self.listener.serve(move |arrived| handle(arrived, secret.clone()), stop, tasks).await;
+        let verifier = self.verifier;
+        self.listener.serve(move |arrived| handle(arrived, verifier.clone()), stop, tasks).await;
     }
 }
 
-async fn handle(arrived: Arrived, secret: Secret) -> Response<Body> {
+async fn handle(arrived: Arrived, verifier: Verifier) -> Response<Body> {
     let Arrived { request, headers, .. } = arrived;
     if request.uri().path() != PATH {
         return answer(StatusCode::NOT_FOUND, &json!({ "error": "webhooks go to /webhooks/meetingbaas" }));
@@ -60,11 +71,18 @@ async fn handle(arrived: Arrived, secret: Secret) -> Response<Body> {
         return answer(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": "too large" }));
     };
     let body = body.to_bytes();
-    let values = headers.get_all(preview::HEADER).map(AsRef::as_ref);
-    if preview::verify(&[secret], values, &body) != Verdict::Valid {
+    let kind = recognise(&verifier.names, &headers, &body);
+    let claim = Claim {
+        contract: kind.contract,
+        event_type: kind.event_type.as_ref(),
+        headers: &headers,
+        body: &body,
+        at: verifier.clock.now(),
+    };
+    if claim.verify(&verifier.keys) != Verdict::Valid {
         return answer(StatusCode::UNAUTHORIZED, &json!({ "error": "Invalid signature" }));
     }
-    let event = wire_event(&body);
+    let event = kind.wire_event;
     if event.as_deref() == Some("complete") && !has_recording(&body) {
         let message = format!("{RECORDING} has to be the URL of the recording, which this handler fetches");
         return answer(

@@ -12,7 +12,7 @@ use super::listen::new_token;
 use super::report::{Exit, exit_of};
 use super::screen::Screen;
 use super::{Session, roads};
-use crate::app::demo::{self, DemoHandler};
+use crate::app::demo::{self, DemoHandler, Verifier};
 use crate::app::inspect::Inspecting;
 use crate::app::listen::{InspectorSettings, Listen, Settings};
 use crate::app::secret::{ChosenSecret, SecretSource};
@@ -34,7 +34,10 @@ use crate::sources::resign::Resign;
 use crate::sources::routing::Routes;
 use crate::store::Room;
 
-/// See it work: a built-in handler, a listen before it, and every event sent through
+/// See it work: a built-in handler, a listen, and every event of preview sent through
+///
+/// The handler verifies whatever comes, of any contract. What is sent is in the record of this project afterwards, as all that
+/// comes by `listen` is: `deliveries list` shows it.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Keep handler and listen running afterwards, until Ctrl-C
@@ -53,11 +56,13 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let secret = session.state.project_secret(&session.clock)?;
     let source = SecretSource::Project;
-    let keys = Keyring::new(Key::new(secret.clone(), source.to_string()));
+    let keys = Keyring::new(Key::new(secret, source.to_string()));
     let chosen = ChosenSecret { keys: keys.clone(), source };
     let token = new_token(&session.clock);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let handler = DemoHandler::bind(secret.clone()).await?;
+    let names = session.catalogue.wire_names();
+    let handler =
+        DemoHandler::bind(Verifier { keys: keys.clone(), names, clock: session.clock.clone() }).await?;
     let target = handler.target();
     tasks.spawn(handler.run(stop.clone(), tasks.clone()));
     let listen = bind(&target, &keys, &token, arguments.stay, stop.clone(), &session).await?;
@@ -122,7 +127,8 @@ async fn demo(arguments: &DemoArgs, session: Session) -> anyhow::Result<Exit> {
     tasks.wait().await;
     drop(tokio::task::spawn_blocking(move || watcher.join()).await);
     screen.sum_up(&session.output)?;
-    if exit == Exit::Done && !arguments.json {
+    // What became of all that was sent while it stayed, it has said already.
+    if exit == Exit::Done && !arguments.json && !arguments.stay {
         suggest(&session);
     }
     Ok(exit)
@@ -218,7 +224,10 @@ fn suggest(session: &Session) {
     let paint = session.output.talk_paint;
     session
         .output
-        .talk("\nEvery event was signed, recorded, forwarded and acknowledged.\nNow with your own handler:");
+        .talk(
+            "\nEvery event of the preview contract was signed, forwarded, acknowledged, and recorded in this project's \
+             record.\nNow with your own handler:",
+        );
     for (command, what) in [
         ("mbaas-dev listen -f localhost:3000/your/path", "in one terminal"),
         ("mbaas-dev trigger meeting.completed", "in another"),

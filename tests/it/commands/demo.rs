@@ -1,10 +1,11 @@
 //! `demo`: the first minute of a new user.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 
 use serde_json::Value;
 
+use super::super::relaying::signal;
 use super::super::world::World;
 use super::{assert_is_delivery, assert_whole, interrupt};
 
@@ -97,7 +98,33 @@ fn a_demo_that_stays_takes_events_of_another_process_until_ctrl_c() {
     let refused = world.run_process(&["deliveries", "list", "--failed", "--json"]);
     let refused: Value = serde_json::from_slice(&refused.stdout).unwrap();
     assert_eq!((&refused["number"], &refused["attempts"][0]["status"]), (&(EVENTS + 1).into(), &422.into()));
+    // Its handler knows how the events of each contract are signed, and refuses what is not.
+    for (event, contract) in
+        [("bot.completed", "v2"), ("complete", "v1"), ("bot.failed", "callback"), ("alert", "alert")]
+    {
+        for (sign, code) in [("valid", 0), ("wrong-secret", 3)] {
+            let arguments = ["trigger", event, "--contract", contract, "--sign", sign];
+            let done = world.run_process(&arguments);
+            let said = String::from_utf8_lossy(&done.stdout);
+            assert_eq!(done.status.code(), Some(code), "{contract}, {sign}: {said}");
+        }
+    }
     assert_eq!(interrupt(child), Some(130));
     // Nothing of it is left: trigger does not find it any more.
     assert_eq!(world.run_process(&["trigger", "meeting.completed"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_demo_that_stays_claims_nothing_of_what_it_did_not_see() {
+    let world = World::new();
+    let mut child = world.command(&["demo", "--stay"]).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("running until Ctrl-C") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    signal(child.id(), "TERM");
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+    assert!(said.contains("1 failed (1 × 422)") && !said.contains("Every event"), "{said}");
 }
