@@ -38,12 +38,13 @@ pub fn scrutinise(maker: &Maker, strict: bool, session: &Session) -> anyhow::Res
 }
 
 /// What is not as documented, each in a sentence, with the schema that says so.
-fn findings(event: &Event, body: &[u8]) -> Vec<String> {
-    let body = match Json::parse(body) {
+fn findings(event: &Event, source: &[u8]) -> Vec<String> {
+    let body = match Json::parse(source) {
         Ok(body) => body,
         Err(error) => return vec![format!("the body is not JSON: {error}")],
     };
     let examined = Examiner::default().examine(event.contract, event.name.as_ref(), &body);
+    let examined = examined.as_written(source);
     let Examined { schema, findings, .. } = examined;
     let origin = schema.map(|schema| format!(" ({schema})")).unwrap_or_default();
     let tell = |finding: &Finding| format!("{finding}{origin}");

@@ -10,6 +10,20 @@ use super::path::{Path, Segment};
 #[must_use]
 pub fn locate(source: &[u8], path: &Path) -> Option<Position> {
     let text = valid_prefix(source);
+    find(text, path).map(|offset| Position::of(text, offset))
+}
+
+/// The number at `path` as the source has it, with all its digits.
+#[must_use]
+pub fn written_number<'a>(source: &'a [u8], path: &Path) -> Option<&'a str> {
+    let text = valid_prefix(source);
+    let rest = &text[find(text, path)?..];
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c)).unwrap_or(rest.len());
+    Some(&rest[..end]).filter(|number| number.starts_with(|c: char| c == '-' || c.is_ascii_digit()))
+}
+
+/// Where the value at `path` begins.
+fn find(text: &str, path: &Path) -> Option<usize> {
     let mut parser = Parser::new(text);
     parser.skip_space();
     for segment in path.segments() {
@@ -17,7 +31,7 @@ pub fn locate(source: &[u8], path: &Path) -> Option<Position> {
         parser = Parser::new(text);
         parser.at = offset;
     }
-    (!parser.rest().is_empty()).then(|| Position::of(text, parser.at))
+    (!parser.rest().is_empty()).then_some(parser.at)
 }
 
 impl Parser<'_> {
@@ -58,7 +72,7 @@ impl Parser<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Path, locate};
+    use super::{Path, locate, written_number};
 
     fn found(source: impl AsRef<[u8]>, path: &str) -> Option<(usize, usize)> {
         let path: Path = path.parse().expect("the sample is a path");
@@ -73,6 +87,15 @@ mod tests {
         assert_eq!(found(source, "w[0].t"), Some((3, 15)));
         assert_eq!(found(source, "w[-1].t"), Some((3, 28)));
         assert_eq!(found(source, "w[-1]"), Some((3, 21)));
+    }
+
+    #[test]
+    fn a_number_has_the_digits_that_were_written() {
+        let source = br#"{"a": [12345678901234567890, -1.50E+3 , "7"], "b": 1}"#;
+        let written = |path: &str| written_number(source, &path.parse().expect("the sample is a path"));
+        assert_eq!(written("a[0]"), Some("12345678901234567890"));
+        assert_eq!(written("a[1]"), Some("-1.50E+3"));
+        assert_eq!((written("a[2]"), written("a"), written("b")), (None, None, Some("1")));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use indexmap::IndexMap;
 
 pub use diff::{Change, diff};
 pub use error::{Position, SyntaxError};
-pub use locate::locate;
+pub use locate::{locate, written_number};
 pub use path::{Path, Segment};
 pub use path_error::PathError;
 pub use serialisers::{Serialiser, Written};

@@ -10,7 +10,7 @@ use crate::store::Recorded;
 pub fn drift(recorded: &Recorded) -> Option<Examined> {
     let contract = recorded.delivery.kind.contract?;
     let body = Json::parse(&recorded.request.body).ok()?;
-    Some(Examiner::default().examine(contract, None, &body))
+    Some(Examiner::default().examine(contract, None, &body).as_written(&recorded.request.body))
 }
 
 /// What came of it in a line.

@@ -36,6 +36,7 @@ pub async fn check(draft: Bytes) -> Result<Response, Fault> {
     // Large bodies take a while, as does reading the schemas for the first time.
     let examine = move || {
         let examined = Examiner::default().examine(contract, event.as_ref(), &body);
+        let examined = examined.as_written(source.as_bytes());
         let mut object = drift::object(&examined);
         let shapes = object["findings"].as_array_mut().into_iter().flatten();
         for (finding, shape) in examined.findings.iter().zip(shapes).take(MOST_PLACED) {
