@@ -12,11 +12,10 @@ const MOST_SHOWN: usize = 5;
 
 /// Warns of what is not as documented in an event that is about to be sent, or refuses it when `strict`.
 ///
-/// What is built in and not edited is as documented, so nothing is checked then; nor are bytes that are to be sent as
-/// they are, unless `strict` asks for it.
+/// What is built in and not edited is as documented, so nothing is checked then.
 pub fn scrutinise(maker: &Maker, strict: bool, session: &Session) -> anyhow::Result<()> {
     let Maker { event, patches, .. } = maker;
-    if (event.name.is_some() && patches.is_empty()) || (maker.raw && !strict) {
+    if event.name.is_some() && patches.is_empty() {
         return Ok(());
     }
     // On a clock of its own, so that what is sent is the same whether or not it is checked.
