@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use jiff::Timestamp;
 
 use super::Session;
@@ -119,10 +119,10 @@ impl From<HeaderStyleArg> for HeaderStyle {
     }
 }
 
-/// Edits of a body.
-#[derive(Clone, Debug, Default, Args)]
-pub struct PatchArgs {
-    /// Set a field to a JSON value: data.error='"access_denied"', data.minutes=45
+/// Edits of a body, as they are given; each kind in its own order.
+#[derive(Clone, Debug, Args)]
+struct EditArgs {
+    /// Set a field to a JSON value: data.error='"access_denied"', data.minutes=45. Edits are made in the order given
     #[arg(long, value_name = "PATH=JSON")]
     set: Vec<String>,
     /// Set a field to a text: data.message='No such meeting'
@@ -133,23 +133,72 @@ pub struct PatchArgs {
     unset: Vec<String>,
 }
 
+/// Edits of a body, in the order in which they are given.
+#[derive(Clone, Debug, Default)]
+pub struct PatchArgs(Vec<Edit>);
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Set(String),
+    SetString(String),
+    Unset(String),
+}
+
+impl FromArgMatches for PatchArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let EditArgs { set, set_string, unset } = EditArgs::from_arg_matches(matches)?;
+        let mut edits = Vec::new();
+        let mut take = |name: &str, texts: Vec<String>, edit: fn(String) -> Edit| {
+            let places = matches.indices_of(name).into_iter().flatten();
+            edits.extend(places.zip(texts.into_iter().map(edit)));
+        };
+        take("set", set, Edit::Set);
+        take("set_string", set_string, Edit::SetString);
+        take("unset", unset, Edit::Unset);
+        edits.sort_by_key(|(place, _)| *place);
+        Ok(Self(edits.into_iter().map(|(_, edit)| edit).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for PatchArgs {
+    fn augment_args(command: Command) -> Command {
+        EditArgs::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        EditArgs::augment_args_for_update(command)
+    }
+}
+
 impl PatchArgs {
-    /// The edits: what is set as JSON, then what is set as text, then what is taken away.
+    /// The edits, in their order.
     pub fn patches(&self) -> anyhow::Result<Vec<Patch>> {
-        let set = self.set.iter().map(|text| {
-            let (path, value) = assignment("--set", text)?;
-            let value = Json::parse(value.as_bytes()).map_err(|error| {
-                let hint = "a text needs its quotes ('\"text\"'), or --set-string";
-                Usage::new(format!("--set {text}: the value is not JSON: {error}"), hint)
-            })?;
-            Ok(Patch::Set(path, value))
-        });
-        let set_string = self.set_string.iter().map(|text| {
-            let (path, value) = assignment("--set-string", text)?;
-            Ok(Patch::Set(path, Json::string(value)))
-        });
-        let unset = self.unset.iter().map(|text| Ok(Patch::Unset(path("--unset", text)?)));
-        set.chain(set_string).chain(unset).collect()
+        self.0.iter().map(Edit::patch).collect()
+    }
+}
+
+impl Edit {
+    fn patch(&self) -> anyhow::Result<Patch> {
+        Ok(match self {
+            Self::Set(text) => {
+                let (path, value) = assignment("--set", text)?;
+                let value = Json::parse(value.as_bytes()).map_err(|error| {
+                    let hint = "a text needs its quotes ('\"text\"'), or --set-string";
+                    Usage::new(format!("--set {text}: the value is not JSON: {error}"), hint)
+                })?;
+                Patch::Set(path, value)
+            }
+            Self::SetString(text) => {
+                let (path, value) = assignment("--set-string", text)?;
+                Patch::Set(path, Json::string(value))
+            }
+            Self::Unset(text) => Patch::Unset(path("--unset", text)?),
+        })
     }
 }
 

@@ -104,6 +104,17 @@ impl SenderArgs {
     }
 
     fn add_to(&self, faults: &mut Faults) -> Result<(), Usage> {
+        let has = |wanted: &str| {
+            self.fault.iter().any(|text| text.split('=').next().is_some_and(|name| name.trim() == wanted))
+        };
+        if self.duplicate.is_some() && has("duplicate") {
+            let hint = "give one of them: they mean the same";
+            return Err(Usage::new("--duplicate cannot be used with `--fault duplicate`", hint));
+        }
+        if has("gzip") && has("gzip-signed") {
+            let hint = "give one of them: `gzip` signs the body before it is compressed, `gzip-signed` after";
+            return Err(Usage::new("the fault `gzip` cannot be used with `gzip-signed`", hint));
+        }
         for text in &self.fault {
             faults.add(text).map_err(|error| Usage::new(error.to_string(), ""))?;
         }

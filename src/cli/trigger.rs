@@ -73,10 +73,10 @@ pub struct TriggerArgs {
     #[arg(long, value_name = "CONDITIONS", conflicts_with_all = ["print", "curl"])]
     expect: Option<Expectation>,
     /// Print the request as HTTP text and send nothing
-    #[arg(long, conflicts_with_all = ["curl", "json", "retry", "fault", "duplicate"])]
+    #[arg(long, conflicts_with_all = ["curl", "json", "retry", "fault", "duplicate", "count", "rate"])]
     print: bool,
     /// Print the request as a curl command and send nothing
-    #[arg(long, conflicts_with_all = ["json", "retry", "fault", "duplicate"])]
+    #[arg(long, conflicts_with_all = ["json", "retry", "fault", "duplicate", "count", "rate"])]
     curl: bool,
     /// Print the recorded delivery as a JSON object
     #[arg(long)]

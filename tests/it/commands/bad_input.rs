@@ -378,6 +378,16 @@ fn values_of_flags_and_flags_that_conflict_are_refused() {
         (&["--sign", "badly"], "invalid value 'badly' for '--sign <MODE>'"),
         (&["--raw", "--set", "a=1"], "the argument '--raw' cannot be used with '--set <PATH=JSON>'"),
         (&["--print", "--curl"], "the argument '--print' cannot be used with '--curl'"),
+        (&["--print", "--count", "3"], "the argument '--print' cannot be used with '--count <N>'"),
+        (&["--curl", "--rate", "3"], "the argument '--curl' cannot be used with '--rate <N>'"),
+        (
+            &["--duplicate", "2", "--fault", "duplicate=3"],
+            "--duplicate cannot be used with `--fault duplicate`",
+        ),
+        (
+            &["--fault", "gzip", "--fault", "gzip-signed"],
+            "the fault `gzip` cannot be used with `gzip-signed`",
+        ),
         (&["--print", "--json"], "the argument '--print' cannot be used with '--json'"),
         (&["--curl", "--json"], "the argument '--curl' cannot be used with '--json'"),
         (&["--quiet", "--verbose"], "the argument '--quiet' cannot be used with '--verbose'"),

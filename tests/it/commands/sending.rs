@@ -220,6 +220,18 @@ fn files_and_standard_input_are_filled_in_edited_and_signed_or_sent_raw() {
     assert_eq!(done.code(), 0, "{}", done.whole());
     assert_eq!(body_of(&handler)["data"]["n"], 1);
 
+    // Edits are made in the order given, of whatever kind they are.
+    let base = ["trigger", "event.json", "--to", &to, "--json"];
+    for (edits, expected) in [
+        (&["--unset", "data.n", "--set", "data.n=2"][..], json!(2)),
+        (&["--set", "data.n=2", "--unset", "data.n"], Value::Null),
+        (&["--set-string", "data.n=a", "--set", "data.n=3"], json!(3)),
+        (&["--unset", "data.list", "--set", "data.n=4", "--set-string", "data.n=5"], json!("5")),
+    ] {
+        assert_eq!(world.run(&[&base[..], edits].concat()).code(), 0);
+        assert_eq!(body_of(&handler)["data"]["n"], expected, "{edits:?}");
+    }
+
     let done = transcript.run_with_input(&["trigger", "-", "--raw", "--to", &to], template.as_bytes());
     assert_eq!((done.code(), handler.next().body_text()), (0, template));
     let done = transcript.run(&["trigger", "./not json.bin", "--raw", "--to", &to]);
