@@ -9,12 +9,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RANGE,
+    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    IF_RANGE, RANGE,
 };
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body as _;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -80,8 +82,8 @@ async fn answer(arrived: Arrived, key: Secret, clock: Clock) -> Response<Body> {
             vec![("Method", method.to_string())],
         ))
     };
-    let range = arrived.request.headers().get(RANGE).and_then(|range| range.to_str().ok());
-    let mut response = match found.and_then(|file| serve(file, range)) {
+    let field = |name: HeaderName| Some(arrived.request.headers().get(name)?.to_str().unwrap_or_default());
+    let mut response = match found.and_then(|file| serve(file, field(RANGE), field(IF_RANGE))) {
         Ok(response) => response,
         Err(refusal) => refusal.answer(&id),
     };
@@ -111,14 +113,25 @@ async fn find(path: String, query: &str, key: &Secret, now: Timestamp) -> Result
     file.ok().flatten().ok_or(no_file)
 }
 
-fn serve(file: ArtifactFile, range: Option<&str>) -> Result<Response<Full<Bytes>>, Refusal> {
+/// The file, or the part of it that `range` asks for. Who has the beginning of a file and wants the rest says of which one
+/// with `only_of`, and gets all of any other.
+fn serve(
+    file: ArtifactFile,
+    range: Option<&str>,
+    only_of: Option<&str>,
+) -> Result<Response<Full<Bytes>>, Refusal> {
     let bytes = Bytes::from(file.bytes);
     let length = bytes.len();
+    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&bytes)[..16]));
+    let range = range.filter(|_| only_of.is_none_or(|wanted| wanted == tag));
     let part = range.and_then(|range| part(range, length)).transpose()?;
     let mut response = Response::new(Full::new(bytes.slice(part.clone().unwrap_or(0..length))));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, tag);
+    }
     if let Some(Range { start, end }) = part
         && let Ok(range) = HeaderValue::try_from(format!("bytes {start}-{}/{length}", end - 1))
     {
@@ -135,7 +148,13 @@ fn part(range: &str, length: usize) -> Option<Result<Range<usize>, Refusal>> {
     let wanted = match (first, last) {
         ("", last) => length.saturating_sub(number(last).ok()?)..length,
         (first, "") => number(first).ok()?..length,
-        (first, last) => number(first).ok()?..number(last).ok()?.saturating_add(1).min(length),
+        (first, last) => {
+            let (first, last) = (number(first).ok()?, number(last).ok()?);
+            if last < first {
+                return None;
+            }
+            first..last.saturating_add(1).min(length)
+        }
     };
     Some(if wanted.start < wanted.end {
         Ok(wanted)

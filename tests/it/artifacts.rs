@@ -292,8 +292,23 @@ fn heads_and_ranges_are_answered() {
         );
     }
     // What is not one range of bytes is as good as nothing.
-    for range in ["bytes=0-1,3-4", "lines=0-1", "bytes=a-b", "bytes=-"] {
-        assert_eq!(ask("GET", url, &[&format!("Range: {range}")]).body.len(), length, "{range}");
+    for range in ["bytes=0-1,3-4", "lines=0-1", "bytes=a-b", "bytes=-", "bytes=5-2"] {
+        let answer = ask("GET", url, &[&format!("Range: {range}")]);
+        assert_eq!((answer.status, answer.body.len()), (200, length), "{range}");
+    }
+    // The rest of another file is of no use to whoever has the beginning of this one.
+    let tag = whole.header("etag").unwrap();
+    assert_eq!(get(url).header("etag"), Some(tag));
+    assert_ne!(
+        get(&urls_of(&sent(&world, &handler, &["bot.completed"]))["output.flac"]).header("etag"),
+        Some(tag)
+    );
+    for (only_of, status) in
+        [(tag, 206), ("\"another\"", 200), ("Tue, 24 Nov 2026 09:00:00 GMT", 200), (&format!("W/{tag}"), 200)]
+    {
+        let answer = ask("GET", url, &["Range: bytes=4-", &format!("If-Range: {only_of}")]);
+        let expected = if status == 206 { &whole.body[4..] } else { &whole.body[..] };
+        assert_eq!((answer.status, &answer.body[..]), (status, expected), "{only_of}");
     }
 }
 
