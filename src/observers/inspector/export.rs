@@ -28,14 +28,14 @@ enum Looked {
 pub async fn export(
     State(inspector): State<Inspector>,
     Path(format): Path<String>,
-    Asked(question): Asked<Question>,
+    Asked(mut question): Asked<Question>,
 ) -> Result<Response, Fault> {
     let formats = Format::ALL.map(|format| (format.as_str(), format));
     let Some(format) = named(Some(format), "format", formats)? else {
         return Err(Fault::not_found("there is no export without a format"));
     };
+    let most = question.take_limit()?.unwrap_or(usize::MAX);
     let query = question.query(&inspector.0.parts.clock)?;
-    let most = question.limit().unwrap_or(usize::MAX);
     let busy = || {
         Fault::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "another export is being made")
             .hint("try again when it is there")

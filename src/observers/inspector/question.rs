@@ -50,9 +50,9 @@ pub struct Question {
 }
 
 impl Question {
-    /// How many are wanted, where it is said.
-    pub fn limit(&self) -> Option<usize> {
-        self.limit
+    /// How many are wanted, where it is said, for whoever knows no pages.
+    pub fn take_limit(&mut self) -> Result<Option<usize>, Fault> {
+        number(self.limit.take(), "limit", usize::MAX)
     }
 
     /// What is asked of the record.
@@ -75,7 +75,7 @@ impl Question {
             before: self.before,
             after: self.after,
             offset: self.offset,
-            limit: self.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE),
+            limit: number(self.limit, "limit", LONGEST_PAGE)?.unwrap_or(PAGE),
             ..Query::default()
         })
     }
@@ -99,6 +99,18 @@ pub fn named<T>(
     let meant = meant.map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
     Err(Fault::bad_request(format!("`{}` is no {what}", name.escape_debug()))
         .hint(format!("{meant}there are {}", names.join(", "))))
+}
+
+/// A number from 1 to `most`.
+pub fn number(number: Option<usize>, what: &str, most: usize) -> Result<Option<usize>, Fault> {
+    match number {
+        Some(wrong) if wrong < 1 || wrong > most => {
+            let upper = if most == usize::MAX { " on".to_owned() } else { format!(" to {most}") };
+            Err(Fault::bad_request(format!("`{what}` is {wrong}"))
+                .hint(format!("give a number from 1{upper}")))
+        }
+        number => Ok(number),
+    }
 }
 
 /// A time: `2026-11-24T09:00:00Z`, or `10m` for so long ago.

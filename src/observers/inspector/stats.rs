@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Inspector;
 use super::answer::{Fault, object_answer};
-use super::question::moment;
+use super::question::{moment, number};
 use crate::model::{FORMAT_VERSION, millis};
 use crate::store::{CameOf, LastAttempt};
 
@@ -95,7 +95,7 @@ pub async fn stats(
     if since >= until {
         return Err(Fault::bad_request("`since` is not before `until`"));
     }
-    let buckets = wanted.buckets.unwrap_or(BUCKETS).clamp(1, MOST_BUCKETS);
+    let buckets = number(wanted.buckets, "buckets", MOST_BUCKETS)?.unwrap_or(BUCKETS);
     let look = move |reader: &crate::store::Reader| {
         let mut picture = Picture::new(since, until, buckets);
         let told = reader.outcomes(since, until, MOST, |came| picture.add(&came))?;

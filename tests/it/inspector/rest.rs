@@ -33,10 +33,23 @@ fn lists_are_those_of_the_command_line_page_by_page() {
         ("origin=mars", 400),
         ("since=soon", 400),
         ("limit=x", 400),
+        ("limit=0", 400),
+        ("limit=1", 200),
+        ("limit=1000", 200),
+        ("limit=1001", 400),
         ("colour=red", 400),
     ] {
         let answer = inspected.client.get(&format!("/api/deliveries?{question}"));
         assert_eq!(answer.status, code, "{question}: {}", answer.text());
+    }
+    for (path, code) in [
+        ("/api/stats?buckets=0", 400),
+        ("/api/stats?buckets=1000", 200),
+        ("/api/stats?buckets=1001", 400),
+        ("/api/export/ndjson?limit=0", 400),
+        ("/api/export/ndjson?limit=1001", 200),
+    ] {
+        assert_eq!(inspected.client.get(path).status, code, "{path}");
     }
 }
 
