@@ -79,7 +79,8 @@ export class Deliveries {
     this.answer();
     this.hear(missed);
     this.changed();
-    if (!this.isCounted) await this.count(turn);
+    this.counting = this.isCounted ? null : this.count(turn);
+    await this.counting;
   }
 
   /** Counts them: of a million that takes longer than reading the newest. */
@@ -125,6 +126,18 @@ export class Deliveries {
       if (at >= 0) return this.fresh.length + page * PAGE + at;
     }
     return -1;
+  }
+
+  /** The same of one that need not be here yet; -1 when it is not in the list, or when nobody can tell where. */
+  async find(number) {
+    const here = this.indexOf(number);
+    if (here >= 0 || !this.isOpen || number > this.anchor) return here;
+    const turn = this.opening;
+    const question = { ...this.filters, after: number - 1, before: this.anchor + 1, limit: 1, total: true };
+    const answer = await get("/api/deliveries", question).catch(() => null);
+    if (!answer?.total || turn !== this.opening) return -1;
+    await Promise.all([this.counting, this.fetch(Math.floor((answer.total - 1) / PAGE))]);
+    return this.indexOf(number);
   }
 
   /** Fetches what is missing from one place to another. */

@@ -48,8 +48,10 @@ function useDelivery(number, change) {
 export function DeliveryView({ number, change, tab, pins, marked, act }) {
   const { shown, fault } = useDelivery(number, change);
   if (fault) {
-    return html`<section class="delivery" aria-label="Delivery"><p class="fault">${fault.message}</p>
-      <button onClick=${act.close}>Close</button></section>`;
+    return html`<section class="delivery" aria-label="Delivery"><header>
+      <div class="heading"><button class="back" onClick=${act.close} aria-label="Close this delivery">←</button><h2>Delivery #${number}</h2></div>
+      <p class="fault" role="alert">${fault.message} <span class="quiet">${fault.hint}</span></p>
+      <div class="actions"><button onClick=${act.close}>Back to the list</button></div></header></section>`;
   }
   if (!shown || shown.number !== number) return html`<section class="delivery" aria-label="Delivery" aria-busy="true"><p class="coming quiet">Fetching #${number}…</p></section>`;
   const [came, signed] = [outcome(shown), verdict(shown.signature)];

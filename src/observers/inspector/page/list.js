@@ -48,15 +48,23 @@ export function List({ deliveries, chosen, marked, choose }) {
     box.current.scrollTop = 0;
   };
 
-  // The chosen one is kept in sight when the keyboard moves.
+  // The chosen one is kept in sight when the keyboard moves, and looked for when an address leads to it.
+  const [goal, setGoal] = useState(null);
   useEffect(() => {
-    if (chosen === null) return;
-    const index = deliveries.indexOf(chosen) - held;
-    if (index < 0) return;
-    const [top, bottom] = [index * row, (index + 1) * row];
+    setGoal(null);
+    if (chosen === null || !deliveries.isOpen) return;
+    let isWanted = true;
+    deliveries.find(chosen).then((index) => isWanted && index >= 0 && setGoal(index - held));
+    return () => (isWanted = false);
+  }, [chosen, deliveries.isOpen]);
+  useLayoutEffect(() => {
+    // The list is as long as it is known to be.
+    if (goal === null || goal < 0 || goal >= length) return;
+    setGoal(null);
+    const [top, bottom] = [goal * row, (goal + 1) * row];
     if (top < box.current.scrollTop) box.current.scrollTop = top;
     else if (bottom > box.current.scrollTop + box.current.clientHeight) box.current.scrollTop = bottom - box.current.clientHeight;
-  }, [chosen]);
+  });
 
   const first = Math.max(0, Math.floor(view.top / row) - MARGIN);
   const end = Math.min(length, Math.ceil((view.top + view.height) / row) + MARGIN);
