@@ -128,7 +128,7 @@ fn hint(finding: &Finding) -> String {
         Some(Outcome::Answered(answer)) => matches!(answer.status, 300..400 | 404 | 405 | 415 | 500..),
         Some(Outcome::Failed(_)) | None => true,
     };
-    advice(&finding.sent.delivery).filter(|_| tells).unwrap_or_else(of_rule)
+    advice(&finding.sent.delivery, None).filter(|_| tells).unwrap_or_else(of_rule)
 }
 
 /// The status, or why there is none.
