@@ -140,15 +140,12 @@ impl Listen {
         // What is under way on a connection to a handler is waited for as a delivery, or as a request that is being
         // answered; a connection that is only kept for the next one is not.
         let (pooled, waiting) = (TaskTracker::new(), CancellationToken::new());
-        let (resign, keys, now) = (settings.ingress.resign, settings.ingress.keys.clone(), clock.clone());
-        let refresh: Refresh =
-            Box::new(move |delivery, request| resign.of_waiting(delivery, request, &keys, now.now()));
         let forward = Forward::new(settings.forward, clock.clone(), pooled.clone());
         let parts = pipeline::Parts {
             store: store.clone(),
             forward: forward.clone(),
             bus: bus.clone(),
-            hold: Some(Hold::new(folder.path().to_owned(), Some(refresh))),
+            hold: Some(Hold::new(folder.path().to_owned(), Some(refresh(&settings.ingress, &clock)))),
             tasks: deliveries.clone(),
             stop: waiting.clone(),
         };
@@ -359,6 +356,12 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
         address.set_ip(local);
     }
     address
+}
+
+/// What has a delivery that waited go on with a fresh signature, where the one that came has grown too old.
+fn refresh(settings: &ingress::Settings, clock: &Clock) -> Refresh {
+    let (resign, keys, clock) = (settings.resign, settings.keys.clone(), clock.clone());
+    Box::new(move |delivery, request| resign.of_waiting(delivery, request, &keys, clock.now()))
 }
 
 /// What deletes older deliveries.

@@ -101,7 +101,7 @@ async fn what_is_only_recorded_is_told_even_when_the_sender_has_left() {
 async fn what_waited_and_is_at_its_handler_when_we_end_has_as_long_as_all_others() {
     let world = World::new(&Settings { parallel: 1, retries: 0, hold: true }).await;
     let number = world.store.record_held(world.incoming(), world.target.clone()).await.unwrap().number;
-    assert_eq!(world.pipeline.resume().await, [world.target.clone()]);
+    assert_eq!(world.pipeline.resume().await, std::slice::from_ref(&world.target));
     let request = world.request().await;
     world.stop.cancel();
     world.tasks.close();

@@ -74,8 +74,8 @@ fn nothing_is_acknowledged_on_a_full_disk_and_recording_goes_on_once_there_is_sp
         assert_eq!(sender.post(body).unwrap().status, 200);
     }
 
-    // A large body finds some room, but not enough.
-    let filler = disk.fill_but(128 * 1024);
+    // A large body finds some room, but not enough; a small one none, though the log is cut for it.
+    let filler = disk.fill_but(96 * 1024);
     // It was seen that there is room, so the disk itself refuses the first; then it is looked again.
     for number in 0..10 {
         let large = vec![b'a' + number; 300 * 1024];

@@ -423,7 +423,7 @@ fn a_record_of_a_newer_version_is_refused_and_left_alone() {
     Connection::open(database(&world)).unwrap().pragma_update(None, "user_version", 999).unwrap();
     insta::assert_snapshot!(refusals_of_a_file(&fs::read(database(&world)).unwrap()), @r"
     deliveries, listen, trigger:
-    error: `[PROJECT]/.mbaas-dev/deliveries.db` was written by a newer mbaas-dev: it has format 999, and this one knows formats up to 7
+    error: `[PROJECT]/.mbaas-dev/deliveries.db` was written by a newer mbaas-dev: it has format 999, and this one knows formats up to 8
     hint: update mbaas-dev, or use another folder with `--data-dir`
     ");
 }

@@ -431,7 +431,7 @@ fn senders_that_do_not_read_their_answers_hold_up_nobody_else() {
         if request.line.contains("/endless") {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
             loop {
-                stream.write_all(&[b'x'; 64 * 1024])?;
+                stream.write_all(&[b'x'; 8 * 1024])?;
             }
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
