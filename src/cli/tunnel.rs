@@ -20,7 +20,8 @@ pub struct TunnelArgs {
     /// What the relay lets its users in with
     #[arg(long, value_name = "TOKEN", env = "MBAAS_DEV_ACCESS_TOKEN", hide_env_values = true)]
     access_token: Option<Secret>,
-    /// When a v2 event that verified when it reached the relay is signed anew for the handler, with your secret
+    /// When a v2 event that verified when it came, and then waited at the relay or with --hold, is signed anew for the
+    /// handler, with your secret
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ResignArg::Late)]
     resign: ResignArg,
 }

@@ -118,6 +118,11 @@ pub fn ladder(contract: Contract, wire_event: Option<&str>) -> &'static Ladder {
 }
 
 impl Ladder {
+    /// Whether a redirect, which nobody follows, is no failure to the sender.
+    pub fn takes_redirects(&self) -> bool {
+        self.again == Again::Errors
+    }
+
     /// How many attempts there are at the most.
     pub fn attempts(&self) -> usize {
         self.pauses.len() + 1

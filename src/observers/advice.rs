@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::request_text::argument;
+use crate::contract::retry::ladder;
 use crate::model::{
     Answer, Attempt, Contract, Delivery, FailureKind, Headers, Outcome, Printable, SHOWN_ANSWER_BYTES,
     Target, Verdict, span,
@@ -93,14 +94,17 @@ fn about_status(delivery: &Delivery, attempt: &Attempt, answer: &Answer) -> Stri
         400 | 422 => {
             "the handler refuses the body: does it read a field that this event does not have?".to_owned()
         }
-        300..=399 => format!(
-            "a redirect{} is a failure to Meeting BaaS, which follows none: give the final URL",
-            answer
-                .headers
-                .get("location")
-                .map(|to| format!(" to {}", Printable(to).cut(PREVIEW)))
-                .unwrap_or_default(),
-        ),
+        300..=399 => {
+            let to = answer.headers.get("location").map(|to| format!(" to {}", Printable(to).cut(PREVIEW)));
+            let is_failure = match (delivery.kind.contract, delivery.kind.wire_event.as_deref()) {
+                (Some(contract), event) if ladder(contract, event).takes_redirects() => {
+                    "is not tried again by the sender of this event"
+                }
+                _ => "is a failure to Meeting BaaS",
+            };
+            let to = to.unwrap_or_default();
+            format!("a redirect{to} {is_failure}, which follows none: give the final URL")
+        }
         500.. => "the handler failed: its own log says why".to_owned(),
         _ => "only a 2xx status acknowledges".to_owned(),
     }

@@ -7,6 +7,19 @@ use super::super::world::World;
 use super::{Transcript, assert_is_delivery, obliging, target};
 
 #[test]
+fn a_redirect_is_told_of_as_the_sender_of_the_event_takes_it() {
+    let (world, handler) = (World::new(), Handler::answering(302, ""));
+    let hint = |event: &str| {
+        let done = world.run(&["trigger", event, "--contract", "v1", "--to", &handler.target()]);
+        done.text().lines().nth(1).unwrap_or_default().trim().to_owned()
+    };
+    insta::assert_snapshot!(format!("{}\n{}", hint("bot.status_change"), hint("complete")), @r"
+    hint: a redirect is not tried again by the sender of this event, which follows none: give the final URL
+    hint: a redirect is a failure to Meeting BaaS, which follows none: give the final URL
+    ");
+}
+
+#[test]
 fn a_secret_that_would_end_a_header_is_refused_wherever_it_comes_from_and_nothing_is_sent() {
     let (world, handler) = (World::new(), Handler::start());
     let target = handler.target();
