@@ -137,6 +137,9 @@ async fn send(
             let mut exit = Exit::Done;
             for selector in chosen {
                 let recorded = find(&session.state, selector)?;
+                if recorded.delivery.held {
+                    session.output.talk(&still_waits(recorded.delivery.number));
+                }
                 let then = arguments.diff.then(|| recorded.delivery.attempts.last().cloned());
                 let parcel = parcel(arguments, patches, recorded, &open.secret.keys, session)?;
                 let sent = open.road.send(&session.clock, parcel).await?;
@@ -152,6 +155,14 @@ async fn send(
     };
     open.close().await;
     ended
+}
+
+/// What becomes of a delivery that waits when it is sent again.
+fn still_waits(number: i64) -> String {
+    format!(
+        "note: #{number} waits for its target all the same, and is sent there when that is back, unless `mbaas-dev deliveries \
+         prune --held` deletes it"
+    )
 }
 
 /// Shows what came of a replay, and how that differs from what came of the delivery that it repeats.

@@ -340,9 +340,12 @@ fn what_waits_is_told_with_hold_and_so_is_a_target_that_is_none_any_more() {
                       hint: they are sent when somebody listens there; `mbaas-dev replay NUMBER --to TARGET` sends one elsewhere, `mbaas-dev deliveries prune --held` deletes them
         ");
     });
+    let done = world.run(&["replay", "1", "--to", &other.target()]);
+    assert_eq!(done.code(), 0, "{}", done.whole());
+    assert!(done.errors().starts_with("note: #1 waits for its target all the same"), "{}", done.whole());
     let prune = |options: &[&str]| world.run(&[&["deliveries", "prune"], options].concat()).text();
     let left = prune(&["--keep", "0"]);
-    assert!(left.starts_with("deleted 1 delivery · 1 left, 1 of which wait for"), "{left}");
+    assert!(left.starts_with("deleted 2 deliveries · 1 left, 1 of which wait for"), "{left}");
     let gone = prune(&["--held"]);
     assert!(gone.starts_with("deleted 1 delivery · 0 left · "), "{gone}");
 }
