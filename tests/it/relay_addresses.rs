@@ -173,6 +173,16 @@ fn a_proxy_that_is_not_trusted_is_told_of_once_and_everybody_behind_it_gets_thro
 }
 
 #[test]
+fn a_relay_behind_a_proxy_does_not_start_without_an_access_token() {
+    let world = World::new();
+    let relay = ["relay", "--listen", "127.0.0.1:0", "--public-url", "https://hooks.example"];
+    let done = world.run_process(&[&relay[..], &["--trusted-proxy", "127.0.0.1"]].concat());
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("anybody who reaches this relay could have a public URL of it"), "{said}");
+}
+
+#[test]
 fn what_is_no_network_is_no_trusted_proxy() {
     let world = World::new();
     let relay = ["relay", "--public-url", "https://hooks.example", "--trusted-proxy"];

@@ -10,7 +10,7 @@ use mbaas_dev::model::Clock;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::handler::{Handler, answer, when_told};
+use crate::handler::{Handler, answer, raw, when_told};
 use crate::relaying::{PATIENCE, Relay, TOKEN, Wire, channel, metric, recorded, send, trigger};
 use crate::surroundings::with_clock;
 use crate::world::{Listening, World};
@@ -401,6 +401,35 @@ fn what_is_too_large_for_a_listen_is_found_in_the_record_and_holds_up_none_behin
     let too_large = recorded.iter().filter(is_too_large).count();
     assert_eq!((recorded.len(), too_large), (3 + 2 * rounds, 1 + rounds));
     assert_eq!(handler.drain().len(), 2 + rounds, "none went to the handler twice");
+}
+
+#[test]
+fn an_answer_without_a_body_may_say_a_length_all_the_same() {
+    let (of_relay, world) = (World::new(), World::new());
+    let unchanged = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n".as_slice();
+    let handler = Handler::scripted(raw(unchanged));
+    let relay = Relay::start(&of_relay, &[]);
+    let listen = relay.listen(&world, &["--forward", &handler.target(), "--verify", "off"]);
+    let channel = channel(&listen);
+    for _ in 0..20 {
+        assert_eq!(send(&relay.address, "POST", &channel, "", b"x").unwrap().status, 304);
+    }
+    relay.is_drained();
+    drop(listen.interrupt());
+    assert_eq!((recorded(&world).len(), handler.drain().len()), (20, 20), "none is handed over twice");
+}
+
+#[test]
+fn whoever_gets_no_tunnel_is_told_of_with_the_reason() {
+    let (of_relay, world, other) = (World::new(), World::new(), World::new());
+    let mut relay = Relay::start(&of_relay, &["--max-tunnels", "1"]);
+    let _first = relay.listen(&world, &[]);
+    let url = relay.url();
+    let tunnel = ["listen", "--json", "--port", "0", "--tunnel", &url, "--access-token", TOKEN];
+    let mut second = other.command(&tunnel).spawn().unwrap();
+    assert_eq!(relay.next("tunnel_refused")["message"], "there are as many tunnels as there may be");
+    second.kill().unwrap();
+    second.wait().unwrap();
 }
 
 /// How long a sender waits for an answer that may still come.
