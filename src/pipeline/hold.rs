@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use tokio::sync::RwLock;
 
@@ -46,12 +47,17 @@ struct Parts {
 struct Gate(Option<File>);
 
 impl Gate {
-    /// The gate of a target, as a file beside the record. Without one, on a file system that takes none, everybody has the right.
+    /// The gate of a target, as a file beside the record, which is no link to elsewhere. Without one, on a file system that
+    /// takes none, everybody has the right.
     fn of(folder: &Path, target: &Target) -> Self {
-        let name = hex::encode(&Sha256::digest(target.to_string())[..8]);
+        let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        Self(options.open(folder.join(format!("held-{name}.lock"))).ok())
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        Self(options.open(folder.join(Self::name(target))).ok())
+    }
+
+    fn name(target: &Target) -> String {
+        format!("held-{}.lock", hex::encode(&Sha256::digest(target.to_string())[..8]))
     }
 
     async fn enter(&self) {
@@ -205,5 +211,19 @@ impl Hold {
     /// Keeps them no more.
     pub fn forget(&self, number: i64) {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_a_lock_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, elsewhere): (Target, _) = ("3000".parse().unwrap(), folder.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join(Gate::name(&target))).unwrap();
+        assert!(Gate::of(folder.path(), &target).0.is_none() && !elsewhere.exists());
+        assert!(Gate::of(folder.path(), &"3001".parse().unwrap()).0.is_some());
     }
 }

@@ -280,17 +280,23 @@ impl Pipeline {
         Ok((delivery, made))
     }
 
+    /// Where a delivery has to wait for its target, if it has to: as long as what this gives is kept, the queue is not found
+    /// empty.
+    async fn queue_of(&self, target: &Target) -> Option<(&Hold, impl Sized)> {
+        let hold = self.0.hold.as_ref()?;
+        if self.0.presence.is_paused() {
+            self.close(hold, target).await;
+        }
+        Some((hold, hold.closed(target).await?))
+    }
+
     /// Records a delivery that has to wait for its target, if it has to.
     async fn wait_if_closed(
         &self,
         incoming: &Arc<Incoming>,
         target: &Target,
     ) -> Option<Result<Arc<Delivery>, StoreError>> {
-        let hold = self.0.hold.as_ref()?;
-        if self.0.presence.is_paused() {
-            self.close(hold, target).await;
-        }
-        let _closed = hold.closed(target).await?;
+        let (hold, _closed) = self.queue_of(target).await?;
         // In a box: few wait, and the others would carry the room for it along.
         let held = Box::pin(self.record_held(Arc::clone(incoming), target)).await;
         Some(held.inspect(|delivery| hold.keep(delivery.number, &incoming.outgoing().headers)))
@@ -374,15 +380,15 @@ impl Pipeline {
         recorded: &Arc<Delivery>,
         target: &Target,
     ) -> Option<Result<Arc<Delivery>, StoreError>> {
-        let hold = self.0.hold.as_ref()?;
-        if self.0.presence.is_paused() {
-            self.close(hold, target).await;
-        }
-        let _closed = hold.closed(target).await?;
+        let (hold, _closed) = self.queue_of(target).await?;
         hold.keep(recorded.number, &incoming.outgoing().headers);
         let (attempt, ..) = left::attempt_of_earlier(recorded, target);
         let waiting = Waiting::For(target.clone());
         let held = self.0.store.record_attempt(recorded.number, Arc::clone(&attempt), waiting).await;
+        let held = held.inspect_err(|error| {
+            hold.forget(recorded.number);
+            self.report(error);
+        });
         Some(held.map(|()| {
             let held = Delivery { attempts: vec![attempt], held: true, ..(**recorded).clone() };
             let held = Arc::new(held);
